@@ -1,0 +1,1 @@
+"""The DataJoint job queue in SQL: knows nothing of Kubernetes."""

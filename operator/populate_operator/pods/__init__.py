@@ -1,0 +1,1 @@
+"""The pods of a queue: Kubernetes only, knows nothing of SQL."""

@@ -1,0 +1,1 @@
+"""One PopulateQueue: its resource model, the pure plan and the reconcile loop."""
