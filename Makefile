@@ -1,7 +1,7 @@
 # Everything a developer needs. What is built or downloaded lives in $(POPULATE_CACHE), never in the checkout.
 export POPULATE_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/populate-operator
 PYTHON ?= python3
-LOCK_HASH := $(shell cat requirements-dev.lock | cksum | cut -d' ' -f1)
+LOCK_HASH := $(shell grep -v '^ *\#' requirements-dev.lock | cksum | cut -d' ' -f1)
 VENV := $(POPULATE_CACHE)/venv/$(LOCK_HASH)
 PY := PYTHONPATH=operator $(VENV)/bin/python
 PYTEST_ARGS ?=

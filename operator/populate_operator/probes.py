@@ -1,0 +1,43 @@
+"""/livez, /readyz and /metrics over HTTP: what Kubernetes and Prometheus ask the operator."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+Check = Callable[[], str | None]  # the complaint, or None when all is well
+
+
+@asynccontextmanager
+async def serve_probes(port: int, *, live: Check, ready: Check) -> AsyncIterator[int]:
+    """Answer on all addresses while the block runs; yields the port, chosen freely when `port` is 0.
+
+    A check that returns a complaint is answered 503 with the complaint as the body.
+    """
+    app = web.Application()
+    app.add_routes(
+        [web.get("/livez", _answer(live)), web.get("/readyz", _answer(ready)), web.get("/metrics", _metrics)]
+    )
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, port=port)
+        await site.start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+def _answer(check: Check) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def handle(_: web.Request) -> web.Response:
+        complaint = check()
+        return web.Response(text=complaint or "ok", status=503 if complaint else 200)
+
+    return handle
+
+
+async def _metrics(_: web.Request) -> web.Response:
+    return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
