@@ -1,0 +1,51 @@
+{{- define "populate-operator.name" -}}
+{{ .Release.Name | trunc 50 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "populate-operator.selector" -}}
+app.kubernetes.io/name: populate-operator
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "populate-operator.labels" -}}
+{{ include "populate-operator.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+
+{{/* What the operator does with a namespace's objects, each rule with the reason. */}}
+{{- define "populate-operator.rules" -}}
+# Watch the queues and keep the finalizer that lets a deleted queue settle its pods first.
+- apiGroups: [populate.datajoint.io]
+  resources: [populatequeues]
+  verbs: [get, list, watch, patch]
+# The one status write of a reconcile pass.
+- apiGroups: [populate.datajoint.io]
+  resources: [populatequeues/status]
+  verbs: [patch]
+# Pods name their queue as a blocking owner, which admission allows only with this.
+- apiGroups: [populate.datajoint.io]
+  resources: [populatequeues/finalizers]
+  verbs: [update]
+# One pod per job: create it, follow it, release its finalizer, delete it.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch, create, patch, delete]
+# The last lines of a failed container become the job's error.
+- apiGroups: [""]
+  resources: [pods/log]
+  verbs: [get]
+# The runner script is mounted into job pods from a ConfigMap.
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, create]
+# The database account, read by the name that a queue gives; never listed or watched.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get]
+# What a person reads in `kubectl describe`.
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create, patch]
+{{- end }}
