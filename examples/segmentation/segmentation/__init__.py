@@ -1,0 +1,1 @@
+"""Segments the photographs that scikit-image carries, by three methods, in a DataJoint pipeline."""
