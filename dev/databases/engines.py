@@ -38,13 +38,9 @@ class Engine:
 
     def command(self, datadir: Path, port: int, accounts: Path) -> list[str]:
         """The server's command line; the SQL file `accounts` runs before it listens."""
-        where = [
-            f"--datadir={datadir}",
-            "--bind-address=127.0.0.1",
-            f"--port={port}",
-            f"--init-file={accounts}",
-        ]
-        return [*self.program, *_user(), *SHARED, *self.options, *where]
+        address = ["--bind-address=127.0.0.1", f"--port={port}"]
+        files = [f"--datadir={datadir}", f"--init-file={accounts}"]
+        return [*self.program, *_user(), *SHARED, *self.options, *address, *files]
 
     def initialise_command(self, datadir: Path) -> list[str]:
         """Fills the absent or empty `datadir`."""
@@ -58,12 +54,8 @@ def find(kind: Kind) -> Engine:
 
 def _mariadb() -> Engine:
     packages.require(["mariadb-server-core"], purpose="a MariaDB server for tests")
-    install = (
-        "mariadb-install-db",
-        "--no-defaults",
-        "--skip-test-db",
-        "--auth-root-authentication-method=normal",
-    )
+    install = ("mariadb-install-db", "--no-defaults", "--skip-test-db")
+
     # MariaDB's own default is latin1; Debian's package and the official image configure this instead.
     charset = ("--character-set-server=utf8mb4", "--collation-server=utf8mb4_general_ci")
     server = shutil.which("mariadbd", path=_system_path()) or "mariadbd"
@@ -81,7 +73,7 @@ def _debian_mysql() -> Path:
         return rootfs.build("sid", rootfs.MYSQL)
     except SetupError as error:
         raise SetupError(
-            f"no MySQL 8 or newer: give a server's address in POPULATE_TEST_MYSQL_URL, or let root build one; {error}"
+            f"no MySQL 8 or newer: name one in POPULATE_TEST_MYSQL_URL, or be root to build one; {error}"
         ) from error
 
 

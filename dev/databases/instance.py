@@ -30,18 +30,18 @@ WATCHER = 'read -r farewell || { kill -9 "$1"; rm -rf "$2"; }'
 class Instance:
     """A throwaway server: `with Instance("mysql") as instance: instance.server.connect()`.
 
-    `restart` and a `start` after `kill` keep port, account and data; `close` removes the data. The server and its
-    data also go when the process that made them dies by any signal.
+    `restart` and a `start` after `kill` keep port, account and data; `close` removes the data. The server
+    and its data also go when the process that made them dies by any signal.
     """
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
         self._engine = engines.find(kind)
-        self._folder = Path(tempfile.mkdtemp(prefix=f"populate-{kind}-"))
+        self.folder = Path(tempfile.mkdtemp(prefix=f"populate-{kind}-"))
         self._process: subprocess.Popen[bytes] | None = None
         self._watcher: subprocess.Popen[bytes] | None = None
         try:
-            self.server = initialise(self._engine, self._folder)
+            self.server = initialise(self._engine, self.folder)
             self.start()
         except BaseException:
             self.close()
@@ -61,10 +61,10 @@ class Instance:
     def start(self) -> None:
         """Start the server if it is down and wait until it answers; raises SetupError with its log if not."""
         if self.pid is None:
-            self._process = spawn(self._engine, self._folder, self.server.port)
-            watch = ["sh", "-c", WATCHER, "watcher", str(self._process.pid), self._folder]
+            self._process = spawn(self._engine, self.folder, self.server.port)
+            watch = ["sh", "-c", WATCHER, "watcher", str(self._process.pid), str(self.folder)]
             self._watcher = subprocess.Popen(watch, stdin=subprocess.PIPE, start_new_session=True)
-            self.server = wait_until_ready(self.server, self._process, self._folder)
+            self.server = wait_until_ready(self.server, self._process, self.folder)
 
     def stop(self) -> None:
         """Shut the server down in order, as an administrator would; open connections are lost."""
@@ -82,7 +82,7 @@ class Instance:
     def close(self) -> None:
         """Crash the server, for its data is worthless, and remove the data."""
         self.kill()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _end(self, sign: signal.Signals) -> None:
         if self._process:

@@ -77,8 +77,6 @@ def _end(pid: int) -> None:
     try:
         os.kill(pid, signal.SIGTERM)
         if not select.select([descriptor], [], [], STOP_SECONDS)[0]:
-            raise SetupError(
-                f"the server with process id {pid} did not stop in {STOP_SECONDS} s: kill -9 {pid}"
-            )
+            raise SetupError(f"server process {pid} did not stop in {STOP_SECONDS} s: kill -9 {pid}")
     finally:
         os.close(descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote, unquote, urlsplit
@@ -55,14 +56,16 @@ class Server:
             ) from error
         if ("MariaDB" in server.version) != (kind == "mariadb"):
             raise SetupError(
-                f"the server at {server.host}:{server.port} is {server.version} and not {kind}: correct its URL"
+                f"{server.host}:{server.port} is {server.version} and not {kind}: correct its URL"
             )
         return server
 
     def connect(self, **options: Any) -> Connection[Cursor]:
         """A new pymysql connection, autocommit unless `options` say otherwise; raises pymysql.Error."""
         account = {"host": self.host, "port": self.port, "user": self.user, "password": self.password}
-        return pymysql.connect(**(account | {"autocommit": True, "connect_timeout": 10} | options))
+        chosen: dict[str, Any] = account | {"autocommit": True, "connect_timeout": 10} | options
+        connection: Connection[Cursor] = pymysql.connect(**chosen)
+        return connection
 
     def identified(self) -> Server:
         """The same server with its version filled in; raises pymysql.Error when it does not answer."""
@@ -70,3 +73,31 @@ class Server:
             cursor.execute("SELECT VERSION()")
             row = cursor.fetchone()
         return replace(self, version=str(row[0]) if row else "")
+
+
+@dataclass(frozen=True)
+class Database:
+    """One database (DataJoint: schema) on a server."""
+
+    server: Server
+    name: str
+
+    def connect(self, **options: Any) -> Connection[Cursor]:
+        """A new connection with this database selected; like Server.connect otherwise."""
+        return self.server.connect(database=self.name, **options)
+
+    def create(self) -> Database:
+        """Create it, empty; raises pymysql.Error when it exists."""
+        with self.server.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE `{self.name}`")
+        return self
+
+    def drop(self) -> None:
+        """Drop it after ending every connection into it, whose locks would otherwise block the drop."""
+        with self.server.connect() as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT id FROM information_schema.processlist WHERE db = %s", (self.name,))
+            for (thread,) in cursor.fetchall():
+                with contextlib.suppress(pymysql.err.OperationalError):  # it ended by itself meanwhile
+                    cursor.execute("KILL %s", (thread,))
+            cursor.execute("SET SESSION lock_wait_timeout = 30")
+            cursor.execute(f"DROP DATABASE IF EXISTS `{self.name}`")
