@@ -46,6 +46,10 @@ demo: images ## from nothing to a populated key, result printed
 demo-down: venv ## remove what the demo made
 	@$(PY) -m dev.demo down
 
+.PHONY: crds
+crds: venv ## generate crds/ and docs/reference.md from the resource's models
+	@$(PY) -m dev.crds
+
 # --- checks -------------------------------------------------------------------------------------
 .PHONY: lint fmt test-unit test-integration test-e2e test
 lint: venv ## ruff, mypy strict, import contracts
