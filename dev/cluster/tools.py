@@ -16,7 +16,14 @@ from dev.cache import REPOSITORY, cache_dir, checksum, lock
 from dev.console import SetupError, run, say
 
 MODULE = REPOSITORY / "dev" / "tools"
-KUBERNETES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
+KUBERNETES = (
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+    "kubectl",
+)
 PACKAGES = {name: f"k8s.io/kubernetes/cmd/{name}" for name in KUBERNETES} | {
     "etcd": "go.etcd.io/etcd/server/v3",
     "coredns": "./coredns",
@@ -38,8 +45,7 @@ def binary(name: str) -> Path:
 
 def binaries(names: Iterable[str]) -> dict[str, Path]:
     """Paths by name; what is missing is built, Kubernetes' own programs together."""
-    folder = binary_dir()
-    paths = {name: folder / name for name in names}
+    paths = {name: _folder(name) / name for name in names}
     if all(path.exists() for path in paths.values()):
         return paths
     with lock("go-build"):
@@ -47,21 +53,22 @@ def binaries(names: Iterable[str]) -> dict[str, Path]:
         together = [name for name in missing if name in KUBERNETES]
         for group in [together, *([name] for name in missing if name not in KUBERNETES)]:
             if group:
-                _build(group, folder)
+                _build(group, _folder(group[0]))
     return paths
 
 
-def binary_dir() -> Path:
-    """The folder of the built programs of this version of dev/tools."""
-    sources = [MODULE / "go.mod", MODULE / "go.sum", *sorted(MODULE.glob("*/*.go"))]
-    return cache_dir("bin", checksum(*sources))
+def _folder(name: str) -> Path:
+    """Where the cache keeps a program: a folder per version of the module and of the program's own source."""
+    package = PACKAGES[name]
+    own = sorted((MODULE / package).glob("*.go")) if package.startswith("./") else []
+    return cache_dir("bin", checksum(MODULE / "go.mod", MODULE / "go.sum", *own))
 
 
 def kubernetes_version() -> str:
     """The version in go.mod, such as `v1.36.3`."""
     for line in (MODULE / "go.mod").read_text().splitlines():
         match line.split():
-            case ["require", "k8s.io/kubernetes", version, *_] | ["k8s.io/kubernetes", version, *_]:
+            case ["k8s.io/kubernetes", version, *_]:
                 return version
     raise SetupError("dev/tools/go.mod requires no k8s.io/kubernetes")
 
