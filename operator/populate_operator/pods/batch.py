@@ -1,0 +1,83 @@
+"""Many pods at once: each gets its own answer, and one failure stops none of the others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from populate_operator.pods.client import PodApi
+from populate_operator.pods.errors import ApiError, Conflict, Refused
+from populate_operator.pods.session import JsonObject
+from populate_operator.pods.view import PodView
+
+
+@dataclass(frozen=True, slots=True)
+class CreateResult:
+    """What became of one pod: either `pod` or `error` is set.
+
+    An `error` that is Unreachable leaves open whether the pod exists: create it again under the same
+    name. Any other means that there is no such pod of ours.
+    """
+
+    name: str
+    pod: PodView | None = None
+    error: ApiError | None = None
+    adopted: bool = False  # it existed already, and is ours
+
+
+async def create_many(api: PodApi, pods: Sequence[JsonObject]) -> list[CreateResult]:
+    """Create pods as `build_pod` made them, as many at once as `api` allows; results in their order."""
+    return list(await asyncio.gather(*(_create(api, pod) for pod in pods)))
+
+
+async def release_many(api: PodApi, pods: Iterable[PodView]) -> list[PodView | ApiError | None]:
+    """Remove our finalizer from each pod: its new view, None when it is gone, or the error."""
+    return list(await asyncio.gather(*(_release(api, pod) for pod in pods)))
+
+
+async def delete_many(
+    api: PodApi, pods: Iterable[PodView], *, grace_seconds: int | None = None
+) -> list[ApiError | None]:
+    """Ask for each pod's deletion: None when that is under way or done, or the error."""
+    return list(await asyncio.gather(*(_delete(api, pod, grace_seconds) for pod in pods)))
+
+
+async def _create(api: PodApi, pod: JsonObject) -> CreateResult:
+    name = pod["metadata"]["name"]
+    try:
+        return CreateResult(name, await api.create(pod))
+    except Conflict:
+        return await _adopt(api, pod)
+    except ApiError as error:
+        return CreateResult(name, error=error)
+
+
+async def _adopt(api: PodApi, pod: JsonObject) -> CreateResult:
+    """The name is taken: by our own pod of an earlier try, or by someone else's."""
+    namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+    try:
+        found = await api.get(namespace, name)
+    except ApiError as error:
+        return CreateResult(name, error=error)
+    if found is None:  # it went in between
+        return CreateResult(name, error=Refused(f"pod {namespace}/{name} was deleted", reason="Gone"))
+    if found.queue_uid != pod["metadata"]["ownerReferences"][0]["uid"]:
+        message = f"pod {namespace}/{name} exists and belongs to something else"
+        return CreateResult(name, error=Refused(message, reason="NameTaken"))
+    return CreateResult(name, found, adopted=True)
+
+
+async def _release(api: PodApi, pod: PodView) -> PodView | ApiError | None:
+    try:
+        return await api.release(pod)
+    except ApiError as error:
+        return error
+
+
+async def _delete(api: PodApi, pod: PodView, grace_seconds: int | None) -> ApiError | None:
+    try:
+        await api.delete(pod, grace_seconds=grace_seconds)
+    except ApiError as error:
+        return error
+    return None

@@ -1,0 +1,150 @@
+"""What the operator asks of the API server about pods and the few objects around them."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+from pathlib import PurePosixPath
+
+from populate_operator.pods.errors import ApiError, Conflict, NotFound, Refused
+from populate_operator.pods.names import FINALIZER, MANAGED_BY, MANAGED_BY_LABEL, QUEUE_LABEL, label_value
+from populate_operator.pods.owner import QueueRef
+from populate_operator.pods.parse import view_of
+from populate_operator.pods.session import STRATEGIC_MERGE, ApiSession, JsonObject
+from populate_operator.pods.view import PodView
+
+LOG_LINES = 50
+LOG_CHARACTERS = 8192
+
+
+class PodApi:
+    """Calls about pods, at most `concurrency` at once; all raise ApiError (see its subclasses)."""
+
+    def __init__(self, session: ApiSession, *, concurrency: int = 32) -> None:
+        self._session = session
+        self._slots = asyncio.Semaphore(concurrency)
+
+    async def create(self, pod: JsonObject) -> PodView:
+        """Create a pod as `build_pod` made it. Raises Conflict when the name is taken."""
+        async with self._slots:
+            path = _pods(pod["metadata"]["namespace"])
+            # Unknown fields were proved absent by `prove`; checking them again costs the server time.
+            return view_of(
+                await self._session.request("POST", path, query={"fieldValidation": "Ignore"}, body=pod)
+            )
+
+    async def prove(self, pod: JsonObject) -> None:
+        """Server-side dry run, unknown fields refused. Raises Refused with the API server's reason."""
+        async with self._slots:
+            path = _pods(pod["metadata"]["namespace"])
+            query = {"dryRun": "All", "fieldValidation": "Strict"}
+            await self._session.request("POST", path, query=query, body=pod)
+
+    async def get(self, namespace: str, name: str) -> PodView | None:
+        """The pod as it is now; None when the API server says 404."""
+        async with self._slots:
+            try:
+                return view_of(await self._session.request("GET", f"{_pods(namespace)}/{name}"))
+            except NotFound:
+                return None
+
+    async def release(self, pod: PodView) -> PodView | None:
+        """Remove our finalizer, never another's; None when the pod is gone."""
+        # Strategic merge deletes this one value whatever else the list holds by now, and the uid makes
+        # the server refuse (422) where another pod has taken the name.
+        patch: JsonObject = {
+            "metadata": {"uid": pod.uid, "$deleteFromPrimitiveList/finalizers": [FINALIZER]},
+        }
+        async with self._slots:
+            try:
+                path = f"{_pods(pod.namespace)}/{pod.name}"
+                return view_of(
+                    await self._session.request("PATCH", path, body=patch, content_type=STRATEGIC_MERGE)
+                )
+            except (NotFound, Conflict):
+                return None
+            except Refused as error:
+                if error.status == 422:
+                    return None
+                raise
+
+    async def delete(self, pod: PodView, *, grace_seconds: int | None = None) -> None:
+        """Ask for the pod's deletion; done when it is gone already.
+
+        `grace_seconds`: instead of the pod's own terminationGracePeriodSeconds. 0 removes the object while
+        its containers may still run: only for a node that is lost.
+        """
+        options: JsonObject = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {"uid": pod.uid},
+            "propagationPolicy": "Background",
+        }
+        if grace_seconds is not None:
+            options["gracePeriodSeconds"] = grace_seconds
+        async with self._slots:
+            try:
+                await self._session.request("DELETE", f"{_pods(pod.namespace)}/{pod.name}", body=options)
+            except (NotFound, Conflict):  # Conflict: another pod has taken the name
+                return
+
+    async def log_tail(self, namespace: str, name: str, container: str) -> str:
+        """The last 50 lines of a container's log, at most 8192 characters; "" where there is no log.
+
+        A log is a courtesy in an error message: an unreachable kubelet must not hold up the outcome.
+        """
+        # The kubelet applies limitBytes from the start of the tail, so a tight one would cut off the end.
+        query: dict[str, str | int] = {
+            "container": container,
+            "tailLines": LOG_LINES,
+            "limitBytes": 1 << 20,
+        }
+        async with self._slots:
+            try:
+                text = await self._session.text(f"{_pods(namespace)}/{name}/log", query=query)
+            except ApiError:
+                return ""
+        return text[-LOG_CHARACTERS:]
+
+    async def secret(self, namespace: str, name: str) -> dict[str, bytes]:
+        """The decoded data of a Secret. Raises NotFound."""
+        async with self._slots:
+            found = await self._session.request("GET", f"/api/v1/namespaces/{namespace}/secrets/{name}")
+        return {key: base64.b64decode(value) for key, value in (found.get("data") or {}).items()}
+
+    async def ensure_config_map(self, owner: QueueRef, file: str, content: str) -> str:
+        """Name of the queue's ConfigMap with `content` as its only file; it goes when the queue goes.
+
+        The name tells the content, so pods started by an older operator keep theirs.
+        """
+        digest = hashlib.sha256(f"{owner.uid} {content}".encode()).hexdigest()[:12]
+        name = f"populate-{PurePosixPath(file).stem.replace('_', '-')}-{digest}"
+        config_map: JsonObject = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {
+                "name": name,
+                "labels": {MANAGED_BY_LABEL: MANAGED_BY, QUEUE_LABEL: label_value(owner.name)},
+                "ownerReferences": [owner.owner_reference()],
+            },
+            "data": {file: content},
+            "immutable": True,
+        }
+        async with self._slots:
+            try:
+                path = f"/api/v1/namespaces/{owner.namespace}/configmaps"
+                await self._session.request("POST", path, body=config_map)
+            except Conflict:  # immutable, and named by its content: it is the same one
+                return name
+        return name
+
+    async def namespace_uid(self, namespace: str) -> str:
+        """The UID of a namespace. Raises NotFound."""
+        async with self._slots:
+            found = await self._session.request("GET", f"/api/v1/namespaces/{namespace}")
+        return str(found["metadata"]["uid"])
+
+
+def _pods(namespace: str) -> str:
+    return f"/api/v1/namespaces/{namespace}/pods"

@@ -1,0 +1,189 @@
+"""Authenticated requests of plain JSON to the API server, retried where that is safe.
+
+The kubernetes package's client supplies configuration, TLS, tokens and the connection pool. Its typed
+models stay out: for thousands of pods they cost more than the requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes.aio.client.api_client import ApiClient
+from kubernetes.aio.client.configuration import Configuration
+from kubernetes.aio.config.incluster_config import SERVICE_HOST_ENV_NAME, load_incluster_config
+from kubernetes.aio.config.kube_config import load_kube_config
+
+from populate_operator import __version__
+from populate_operator.pods.errors import Conflict, Unreachable, error_of
+
+JsonObject = dict[str, Any]
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+
+JSON = "application/json"
+STRATEGIC_MERGE = "application/strategic-merge-patch+json"
+
+_LONGEST_PAUSE = 30.0
+_NO_ANSWER = (aiohttp.ClientError, TimeoutError, OSError)
+
+
+async def connect(kubeconfig: Path | None = None, context: str | None = None) -> ApiSession:
+    """A session with the cluster of `kubeconfig`, else of the pod this runs in, else kubectl's default.
+
+    Raises kubernetes' ConfigException where none of these is usable. Close it with `close()`.
+    """
+    configuration = Configuration()
+    if kubeconfig is None and context is None and os.environ.get(SERVICE_HOST_ENV_NAME):
+        load_incluster_config(configuration)  # type: ignore[no-untyped-call]
+    else:
+        file = str(kubeconfig) if kubeconfig else None
+        await load_kube_config(  # type: ignore[no-untyped-call]
+            file, context, configuration, persist_config=False
+        )
+    # As kubectl does: cluster CAs that lack RFC 5280's optional extensions are common.
+    configuration.disable_strict_ssl_verification = True
+    return ApiSession(ApiClient(configuration))
+
+
+def retry_pause(attempt: int, asked: float | None, chance: float) -> float:
+    """Seconds before the next try after failed try number `attempt` (from 1); `chance` in [0, 1) spreads."""
+    grown = min(_LONGEST_PAUSE, 0.2 * 2.0 ** (attempt - 1)) * (0.5 + chance)
+    return grown if asked is None else min(_LONGEST_PAUSE, asked) + 0.1 * grown
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: Method
+    path: str
+    query: Mapping[str, str | int] | None = None
+    body: JsonObject | None = None
+    content_type: str = JSON
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+class ApiSession:
+    """Requests to one API server, as `client`'s configuration says. Safe for concurrent use."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+        self._configuration = client.configuration
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._client.close()  # type: ignore[no-untyped-call]
+
+    async def request(
+        self,
+        method: Method,
+        path: str,
+        *,
+        query: Mapping[str, str | int] | None = None,
+        body: JsonObject | None = None,
+        content_type: str = JSON,
+        timeout: float = 30.0,  # noqa: ASYNC109 - per try, enforced by the HTTP client
+        attempts: int = 6,
+    ) -> JsonObject:
+        """The object that the server answers with.
+
+        Retries lost connections, 429 and 5xx with growing, spread pauses or the server's Retry-After, so
+        every request must bear repetition. Raises ApiError: see its subclasses.
+        """
+        request = _Request(method, path, query, body, content_type)
+        answer = await self._retried(request, timeout, attempts)
+        try:
+            parsed = json.loads(answer)
+        except ValueError:
+            parsed = None
+        if not isinstance(parsed, dict):
+            raise Unreachable(f"{request}: the answer is not a JSON object; is this an API server?")
+        return parsed
+
+    async def text(
+        self,
+        path: str,
+        *,
+        query: Mapping[str, str | int] | None = None,
+        timeout: float = 10.0,  # noqa: ASYNC109 - as above
+        attempts: int = 2,
+    ) -> str:
+        """A plain-text answer, as of a pod's log. Raises ApiError."""
+        answer = await self._retried(_Request("GET", path, query), timeout, attempts)
+        return answer.decode(errors="replace")
+
+    @asynccontextmanager
+    async def stream(
+        self, path: str, *, query: Mapping[str, str | int], limit: aiohttp.ClientTimeout
+    ) -> AsyncIterator[aiohttp.StreamReader]:
+        """The body of one GET as it arrives; never retried. Raises ApiError, also while it is read."""
+        request = _Request("GET", path, query)
+        try:
+            response = await self._send(request, limit)
+            try:
+                await _raise_for_status(response, request)
+                yield response.content
+            finally:
+                response.close()
+        except _NO_ANSWER as error:
+            raise _unreachable(request, error) from error
+
+    async def _retried(self, request: _Request, seconds: float, attempts: int) -> bytes:
+        limit = aiohttp.ClientTimeout(total=seconds, sock_connect=min(seconds, 10.0))
+        attempt = 1
+        while True:
+            try:
+                return await self._once(request, limit)
+            except Unreachable as error:
+                if attempt >= attempts:
+                    raise
+                await asyncio.sleep(retry_pause(attempt, error.retry_after, random.random()))  # noqa: S311
+            attempt += 1
+
+    async def _once(self, request: _Request, limit: aiohttp.ClientTimeout) -> bytes:
+        try:
+            async with await self._send(request, limit) as response:
+                await _raise_for_status(response, request)
+                return await response.read()
+        except _NO_ANSWER as error:
+            raise _unreachable(request, error) from error
+        except Conflict as error:
+            # Parallel creation contends for the namespace's ResourceQuota, which shows as a Conflict of a
+            # POST; nothing was written and the next try will do.
+            if request.method == "POST" and not error.already_exists:
+                raise Unreachable(error.message, reason=error.reason, status=error.status) from error
+            raise
+
+    async def _send(self, request: _Request, limit: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
+        url = self._configuration.host + request.path
+        if request.query:
+            url += f"?{urlencode(request.query)}"
+        headers = {"Content-Type": request.content_type, "User-Agent": f"populate-operator/{__version__}"}
+        # Asked each time: in a cluster the service account's token is rotated on disk.
+        token = await self._configuration.get_api_key_with_prefix("BearerToken")
+        if token:
+            headers["Authorization"] = token
+        answer = await self._client.rest_client.request(  # type: ignore[no-untyped-call]
+            request.method, url, headers=headers, body=request.body, _request_timeout=limit
+        )
+        response: aiohttp.ClientResponse = answer.response
+        return response
+
+
+async def _raise_for_status(response: aiohttp.ClientResponse, request: _Request) -> None:
+    if response.status >= 300:
+        raise error_of(response.status, await response.read(), response.headers, what=str(request))
+
+
+def _unreachable(request: _Request, error: Exception) -> Unreachable:
+    cause = str(error) or type(error).__name__
+    return Unreachable(f"{request}: the API server does not answer: {cause}", reason="Unreachable")
