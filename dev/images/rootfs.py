@@ -11,8 +11,17 @@ from dev import packages
 from dev.cache import cache_dir, lock
 from dev.console import SetupError, run, say
 
-MYSQL = ("mysql-server-core",)
+MYSQL = ("mysql-server-core", "mysql-client-core")
 PYTHON = ("python3", "python3-venv", "ca-certificates")
+
+# tar patterns of what no container reads: package indexes, logs, documentation, translations, device nodes.
+NOT_IN_IMAGES = (
+    *(
+        f"./{folder}/*"
+        for folder in ("dev", "proc", "sys", "run", "tmp", "var/cache", "var/lib/apt", "var/log")
+    ),
+    *(f"./usr/share/{folder}/*" for folder in ("doc", "info", "locale", "man")),
+)
 
 
 def build(suite: str, include: Sequence[str]) -> Path:

@@ -1,0 +1,49 @@
+#!/bin/sh
+# Starts mysqld with what the official image's variables ask for: MYSQL_ROOT_PASSWORD (or
+# MYSQL_ALLOW_EMPTY_PASSWORD), MYSQL_ROOT_HOST, MYSQL_DATABASE, MYSQL_USER and MYSQL_PASSWORD.
+# They matter to an empty data directory alone; arguments are mysqld's options.
+set -eu
+data=/var/lib/mysql
+case "${1-mysqld}" in
+    mysqld) [ $# -eq 0 ] || shift ;;
+    -*) ;;
+    *) exec "$@" ;;
+esac
+set -- --no-defaults --datadir="$data" --socket=/var/run/mysqld/mysqld.sock --pid-file="$data/mysqld.pid" \
+    --secure-file-priv=NULL --mysqlx=OFF --skip-name-resolve "$@"
+
+literal() { # an SQL string
+    printf "'%s'" "$(printf %s "$1" | sed "s/[\\\\']/\\\\&/g")"
+}
+
+name() { # a quoted SQL identifier
+    printf '`%s`' "$(printf %s "$1" | sed 's/`/``/g')"
+}
+
+accounts() {
+    root_password=$(literal "${MYSQL_ROOT_PASSWORD-}")
+    root="'root'@$(literal "${MYSQL_ROOT_HOST:-%}")"
+    echo "ALTER USER 'root'@'localhost' IDENTIFIED BY $root_password;"
+    echo "CREATE USER IF NOT EXISTS $root IDENTIFIED BY $root_password;"
+    echo "GRANT ALL ON *.* TO $root WITH GRANT OPTION;"
+    [ -z "${MYSQL_DATABASE-}" ] || echo "CREATE DATABASE IF NOT EXISTS $(name "$MYSQL_DATABASE");"
+    if [ -n "${MYSQL_USER-}" ]; then
+        user="$(literal "$MYSQL_USER")@'%'"
+        echo "CREATE USER $user IDENTIFIED BY $(literal "${MYSQL_PASSWORD:?is missing for MYSQL_USER}");"
+        [ -z "${MYSQL_DATABASE-}" ] || echo "GRANT ALL ON $(name "$MYSQL_DATABASE").* TO $user;"
+    fi
+}
+
+if [ ! -d "$data/mysql" ]; then
+    if [ -z "${MYSQL_ROOT_PASSWORD-}${MYSQL_ALLOW_EMPTY_PASSWORD-}" ]; then
+        echo "the data directory is empty: set MYSQL_ROOT_PASSWORD (or MYSQL_ALLOW_EMPTY_PASSWORD)" >&2
+        exit 1
+    fi
+    statements=$(accounts)
+    mysqld "$@" --initialize-insecure
+    # The server runs this before it listens, so whoever can connect finds the accounts.
+    umask 077
+    printf '%s\n' "$statements" > "$data/accounts.sql"
+    set -- "$@" --init-file="$data/accounts.sql"
+fi
+exec mysqld "$@"
