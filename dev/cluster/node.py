@@ -124,7 +124,9 @@ class Node:
 
     def _daemon(self, name: str, program: str, config: str, *flags: str) -> Daemon:
         enter = self.enter() if self.node.pid_file.exists() else []
-        command = [*enter, program, f"--config={INSIDE / config}", *flags]
+        # nsenter waits outside for the program inside: what happens to the one must happen to the other.
+        bound = ["setpriv", "--pdeathsig", "KILL"]
+        command = [*enter, *bound, program, f"--config={INSIDE / config}", *flags]
         return Daemon(name, command, self.node.directory, f"{self.node.cgroup}/system")
 
     def _has_containerd(self) -> bool:
@@ -184,7 +186,6 @@ def _kubelet_config(layout: Layout, node: NodeLayout) -> dict[str, object]:
         "cgroupRoot": node.cgroup,
         "failCgroupV1": False,
         "failSwapOn": False,
-        "localStorageCapacityIsolation": False,
         "oomScoreAdj": 0,
         "clusterDNS": [str(layout.services[10])],
         "clusterDomain": CLUSTER_DOMAIN,
