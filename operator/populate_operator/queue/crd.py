@@ -81,9 +81,8 @@ def _build_column(name: str, kind: str, path: str, priority: int) -> dict[str, A
 
 def _build_schema() -> dict[str, Any]:
     name_rule = {
-        "rule": f"size(self.metadata.name) <= {MAX_NAME_LENGTH} && !self.metadata.name.contains('.')",
-        "message": f"metadata.name must have at most {MAX_NAME_LENGTH} characters and no dot: "
-        "the pods' names, their host names and a label are made from it",
+        "rule": f"size(self.metadata.name) <= {MAX_NAME_LENGTH}",
+        "message": f"metadata.name must have at most {MAX_NAME_LENGTH} characters: it is a label of the pods",
     }
     return {
         "type": "object",

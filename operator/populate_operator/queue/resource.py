@@ -20,8 +20,7 @@ VERSION = "v1alpha1"
 KIND = "PopulateQueue"
 PLURAL = "populatequeues"
 
-# A pod is named <queue>-<10 characters> and its name becomes a host name and a label: 63 at most.
-MAX_NAME_LENGTH = 52
+MAX_NAME_LENGTH = 63  # it is the value of the pods' queue label
 
 
 class InvalidQueueError(ValueError):
@@ -139,7 +138,7 @@ class Runner(Model):
         max_length=512,
         json_schema_extra=cel_rules(
             cel(
-                r"self.matches('^[A-Za-z_][A-Za-z0-9_]*([.][A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$')",
+                r"self.matches('^[A-Za-z_][A-Za-z0-9_]*([.][A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*([.][A-Za-z_][A-Za-z0-9_]*)*$')",
                 "must have the form package.module:Class, such as pipeline.ephys:SpikeSorting",
             )
         ),

@@ -38,7 +38,7 @@ _METADATA: dict[str, Any] = {
 
 _POD_SPEC: dict[str, Any] = {
     **_OPEN,
-    "description": "PodSpec of the pods. The first container is the one that populates.",
+    "description": "PodSpec of the pods. The container named populate, or else the first, runs the job.",
     "required": ["containers"],
     "properties": {
         "containers": {"type": "array", "minItems": 1, "items": _CONTAINER},

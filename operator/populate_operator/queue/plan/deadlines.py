@@ -1,0 +1,50 @@
+"""Pods that do not start. Deleted first; their job is released only when they have ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from populate_operator.pods.view import PodView
+from populate_operator.queue.outcome import CannotStart, has_ended
+from populate_operator.queue.plan.actions import Action, DeletePod
+from populate_operator.queue.plan.observed import Observed
+from populate_operator.queue.resource import PopulateQueueSpec
+
+# The kubelet goes on trying, but until somebody mends the template or the registry in vain.
+_HOPELESS = frozenset(
+    {
+        "ErrImageNeverPull", "ImageInspectError", "ImagePullBackOff", "InvalidImageName",
+        "CreateContainerConfigError", "CreateContainerError", "CreatePodSandboxError",
+    }
+)  # fmt: skip
+_GATED = "SchedulingGated"
+
+
+def plan_deadlines(spec: PopulateQueueSpec, observed: Observed, now: datetime) -> Iterator[Action]:
+    """Delete the pods that cannot start, or took longer to start than startDeadlineSeconds."""
+    if observed.is_deleting:
+        return
+    jobs = observed.reservations
+    for pod in observed.pods.values():
+        if jobs is not None and pod.name not in jobs:
+            continue  # whether it may stay at all is another question
+        failure = start_failure(pod, spec, now)
+        if failure:
+            yield DeletePod(pod, failure.reason, failure.message, cannot_start=True)
+
+
+def start_failure(pod: PodView, spec: PopulateQueueSpec, now: datetime) -> CannotStart | None:
+    """Why a waiting pod is given up on; None while it may yet start."""
+    if has_ended(pod) or pod.deleting_since is not None or pod.started_at is not None:
+        return None
+    waiting = pod.waiting
+    if waiting and waiting.reason in _HOPELESS:
+        return CannotStart(waiting.reason, waiting.message or f"container {waiting.container} cannot start")
+    if waiting and waiting.reason == _GATED:
+        return None  # an admission system such as Kueue holds it on purpose and will let it go
+    if now - pod.created_at <= timedelta(seconds=spec.start_deadline_seconds):
+        return None
+    why = f": {waiting.reason}: {waiting.message}" if waiting else ""
+    limit = spec.start_deadline_seconds
+    return CannotStart("StartDeadlineExceeded", f"pod {pod.name} did not start within {limit} s{why}")
