@@ -1,0 +1,33 @@
+"""The cluster that the session runs on, and a namespace of its own for every test that asks."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+from dev.cluster import Cluster, current
+from dev.cluster.layout import DEFAULT_NAME
+from dev.cluster.state import load
+
+_state = load(os.environ.get("POPULATE_CLUSTER") or DEFAULT_NAME)
+# Losing a node and leaving no trace are about clusters of our own processes; kind and foreign clusters are not.
+collect_ignore = [] if _state and _state.provider == "native" else ["test_native_cluster.py"]
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    """The running cluster, as `make cluster-up` left it."""
+    return current()
+
+
+@pytest.fixture
+def namespace(cluster: Cluster) -> Iterator[str]:
+    """A new namespace, with the account that pods run as; it goes with the test."""
+    name = f"test-{secrets.token_hex(4)}"
+    cluster.kubectl("create", "namespace", name)
+    cluster.kubectl("wait", "--for=create", "serviceaccount/default", "-n", name, "--timeout=60s")
+    yield name
+    cluster.kubectl("delete", "namespace", name, "--wait=false")
