@@ -30,7 +30,7 @@ def build(names: Iterable[str] = ()) -> dict[str, Path]:
 
 
 def load(cluster: Cluster, archives: dict[str, Path]) -> None:
-    """Put images into the cluster's nodes where they are missing or outdated; raises SetupError if it cannot."""
+    """Put missing and outdated images into the cluster's nodes; raises SetupError when it cannot."""
     with lock("images"):
         loaded = _loaded(cluster)
         missing = {

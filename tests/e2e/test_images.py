@@ -1,7 +1,7 @@
 """The images, as archives and as pods of a real node.
 
 - building and loading again changes nothing
-- operator: user 65532, under 300 MB, labels, no compiler, no installer, no cache, nothing of the building machine
+- operator: user 65532, under 300 MB, labels, no compiler, no cache, nothing of the machine that built it
 - operator: every library loads and the program runs on a read-only root file system without privileges
 - segmentation: its libraries load under the same limits
 - MySQL: the official image's variables make the accounts; TLS is offered; a restart keeps the data
@@ -19,21 +19,14 @@ from typing import Any
 import pytest
 
 from dev.cluster import Cluster, current
+from dev.console import SetupError
 from dev.images import store
 from dev.images.catalogue import MYSQL, OPERATOR, SEGMENTATION
 from populate_operator import __version__
 
 LIMIT_BYTES = 300_000_000
-UNWANTED = (
-    "bin/gcc",
-    "bin/cc",
-    "bin/ld",
-    "bin/pip",
-    "bin/pip3",
-    "root/.cache",
-    "etc/pip.conf",
-    "run/secrets/ca",
-)
+COMPILERS = {"as", "c++", "cc", "g++", "gcc", "ld", "make"}
+LEFT_BY_A_BUILD = ("root/.cache/", "etc/pip.conf", "run/secrets/", "src/", "staging/", "dist/")
 LIBRARIES = (
     "aiohttp, cryptography, kopf, kubernetes.aio.client, prometheus_client, pydantic, pymysql, sqlglot"
 )
@@ -121,7 +114,7 @@ def test_building_and_loading_again_changes_nothing(archives: dict[str, Path], c
 
 
 def test_a_name_that_is_no_image_is_refused() -> None:
-    with pytest.raises(store.SetupError, match=r"no image operater; there are operator, segmentation, mysql"):
+    with pytest.raises(SetupError, match=r"no image operater; there are operator, segmentation, mysql"):
         store.build(["operater"])
 
 
@@ -139,7 +132,8 @@ def test_operator_image_is_small_labelled_and_clean(archives: dict[str, Path]) -
 
     assert sum(files.values()) < LIMIT_BYTES
     assert "opt/venv/bin/populate-operator" in files
-    assert not [name for name in files if name.removeprefix("usr/").startswith(UNWANTED)]
+    assert not [name for name in files if Path(name).parent.name == "bin" and Path(name).name in COMPILERS]
+    assert not [name for name in files if name.startswith(LEFT_BY_A_BUILD)]
     assert not [name for name in files if "site-packages/pip/" in name and name.startswith("opt/")]
 
 
@@ -148,13 +142,13 @@ def test_operator_runs_without_privileges_on_a_read_only_root(run: Run) -> None:
 
 
 def test_operator_libraries_load_on_a_read_only_root(run: Run) -> None:
-    program = f"import os, {LIBRARIES}; print(os.getuid(), os.getgid())"
-    assert run(OPERATOR, command=["python", "-c", program]) == "65532 65532"
+    program = f"import os, {LIBRARIES}; print(os.getuid())"
+    assert run(OPERATOR, command=["python", "-c", program]).splitlines()[-1] == "65532"
 
 
 def test_segmentation_libraries_load_on_a_read_only_root(run: Run) -> None:
-    program = "import os, datajoint, numpy, skimage.segmentation; print(os.getuid(), os.getgid())"
-    assert run(SEGMENTATION, command=["python", "-c", program]) == "65532 65532"
+    program = "import os, datajoint, numpy, skimage.segmentation; print(os.getuid())"
+    assert run(SEGMENTATION, command=["python", "-c", program]).splitlines()[-1] == "65532"
 
 
 def test_mysql_takes_the_official_variables_and_keeps_its_data(cluster: Cluster, namespace: str) -> None:
