@@ -1,0 +1,147 @@
+"""One connection: how it is opened, what it must be able to do, and what its failures mean."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import pymysql
+from pymysql.connections import Connection
+
+from populate_operator.jobs.errors import (
+    AccessDenied,
+    DatabaseBusy,
+    DatabaseUnreachable,
+    JobsError,
+    NoSuchSchema,
+    NoSuchTable,
+    StatementRefused,
+    UnsupportedServer,
+)
+from populate_operator.jobs.retry import BUSY, LOST
+from populate_operator.jobs.tls import Tls, build_connect_arguments
+
+# The same as DataJoint's, so that both refuse the same values.
+_SQL_MODE = (
+    "NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,STRICT_ALL_TABLES,"
+    "NO_ENGINE_SUBSTITUTION,ONLY_FULL_GROUP_BY"
+)
+_ACCESS = frozenset({1044, 1045, 1142, 1143, 1227, 1370, 1698, 1820, 1862, 3118, 3955, 4151})
+_UNREACHABLE = frozenset({1040, 1129, 1130, 1203, 2002, 2003, 2005, 2026, 2059, 2061}) | LOST
+_MINIMUM = {"MySQL": (8, 0), "MariaDB": (10, 6)}
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds to wait for the server: to accept a connection, to answer, and to take what is sent."""
+
+    connect: float = 10
+    read: float = 600
+    write: float = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A server and an account on it. The password is kept out of the representation."""
+
+    host: str
+    port: int
+    user: str
+    password: str
+    tls: Tls
+    timeouts: Timeouts
+
+    def __repr__(self) -> str:
+        return f"Address({self})"
+
+    def __str__(self) -> str:
+        return f"{self.user}@{self.host}:{self.port}"
+
+
+def connect(address: Address) -> Connection[Any]:
+    """Open a connection: READ COMMITTED, strict, utf8mb4, autocommit until a transaction begins.
+
+    The session's time zone stays the server's own, as in a DataJoint session: the queue's times are
+    the database clock in that zone.
+
+    Raises DatabaseUnreachable, AccessDenied or UnsupportedServer.
+    """
+    arguments = build_connect_arguments(address.tls)
+    try:
+        connection = pymysql.connect(
+            host=address.host,
+            port=address.port,
+            user=address.user,
+            password=address.password,
+            charset="utf8mb4",
+            autocommit=True,
+            sql_mode=_SQL_MODE,
+            init_command="SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+            connect_timeout=address.timeouts.connect,
+            read_timeout=address.timeouts.read,
+            write_timeout=address.timeouts.write,
+            program_name="populate-operator",
+            **arguments,
+        )
+    except (pymysql.err.Error, OSError, RuntimeError) as error:
+        raise explain(error, address) from error
+    try:
+        check_server_version(str(connection.get_server_info()))  # type: ignore[no-untyped-call]
+    except UnsupportedServer:
+        connection.close()
+        raise
+    return connection
+
+
+def check_server_version(version: str) -> None:
+    """Raises UnsupportedServer unless `version`, as the server greets with it, is new enough."""
+    product = "MariaDB" if "mariadb" in version.lower() else "MySQL"
+    number = re.search(r"(\d+)\.(\d+)", version.removeprefix("5.5.5-"))  # MariaDB's prefix for old replicas
+    found = (int(number[1]), int(number[2])) if number else (0, 0)
+    if found < _MINIMUM[product]:
+        raise UnsupportedServer(
+            f"the server is {product} {version}; job queues need MySQL 8.0 or MariaDB 10.6 or newer "
+            "(SKIP LOCKED): upgrade the server"
+        )
+
+
+def error_code(error: BaseException) -> int:
+    """The server's or client's error number; 0 for a socket that is closed, -1 where there is none."""
+    if isinstance(error, pymysql.err.InterfaceError):
+        return 0
+    first = error.args[0] if error.args else None
+    return first if isinstance(first, int) and isinstance(error, pymysql.err.Error) else -1
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether the connection is gone, and with it the transaction unless it was being committed."""
+    return error_code(error) in LOST or (isinstance(error, OSError) and not isinstance(error, TimeoutError))
+
+
+def is_worth_another_try(error: BaseException) -> bool:
+    """Whether the same transaction may succeed when it is run again at once.
+
+    Not after the client gave up waiting: the server may still be at work on the statement.
+    """
+    timed_out = error_code(error) == 2013 and "timed out" in str(error.args[-1])
+    return error_code(error) in BUSY or (is_lost(error) and not timed_out)
+
+
+def explain(error: BaseException, address: Address) -> JobsError:
+    """Turn a driver's error into one that says what to do."""
+    code = error_code(error)
+    text = str(error.args[-1]) if error.args else type(error).__name__
+    if code in _ACCESS:
+        return AccessDenied(f"{address}: {text}; check the credentials and the account's privileges")
+    if code in BUSY:
+        return DatabaseBusy(f"{address}: {text}; it was retried in vain, try again later")
+    if code == 1049:
+        return NoSuchSchema(f"{address}: {text}; create the schema, or correct its name")
+    if code == 1146:
+        return NoSuchTable(f"{address}: {text}; declare the table, or correct its name")
+    if code in _UNREACHABLE or not isinstance(error, pymysql.err.Error):
+        return DatabaseUnreachable(
+            f"{address}: {text}; check host, port, TLS mode, network policy and that the server is up"
+        )
+    return StatementRefused(f"{address}: the server refused a statement: {text} ({code})", code)

@@ -1,0 +1,102 @@
+"""What a job table has to know of the database before it can work: read once, again at each refresh."""
+
+# ruff: noqa: S608 - identifiers come quoted from `identifiers`, values are parameters
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from populate_operator.jobs.database import Database, Statement
+from populate_operator.jobs.declare import build_declaration, check_layout
+from populate_operator.jobs.discovery import discover_columns, discover_target, has_claim_index
+from populate_operator.jobs.errors import AccessDenied, BadKeySource, NoSuchTable, StatementRefused
+from populate_operator.jobs.identifiers import quote, quote_table
+from populate_operator.jobs.key_source import KeySource, Restricted, build_key_source
+from populate_operator.jobs.relations import Collation, Queue, Relation
+from populate_operator.jobs.target import Column, Target
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """A target, its queue and its key source as they were found."""
+
+    target: Target
+    key_source: KeySource
+    queue: Queue
+    source: Relation  # the whole key source, without any restriction
+    message_charset: str  # of the jobs table's error_message
+    is_declared: bool
+
+    def restrict(self, restrictions: Restricted) -> Relation:
+        """The keys of the key source for which `restrictions` hold."""
+        relation = self.key_source.restrict(restrictions)
+        return replace(relation, collations=self.source.collations, schema=self.target.schema)
+
+    def scope(self, restrictions: Restricted) -> Statement:
+        """The condition that a job's key is among the restricted keys; empty without restrictions."""
+        if not restrictions.sql:
+            return Statement("")
+        if restrictions.is_over(self.queue.names):
+            return Statement(restrictions.sql, restrictions.parameters, self.target.schema)
+        source = self.restrict(restrictions)
+        match = self.queue.match(self.queue.jobs, self.queue.jobs.sql, source, "k")
+        sql = f"EXISTS (SELECT 1 FROM {source.sql} AS k WHERE {match})"
+        return Statement(sql, source.parameters, source.schema)
+
+
+def load_context(database: Database, schema: str, table: str, select: str | None) -> Context:
+    """Find the target, check its jobs table where there is one, and try the key source.
+
+    Raises NoSuchSchema, NoSuchTable, NotAutoPopulated, BadKeySource or IncompatibleJobsTable.
+    """
+    target = discover_target(database, schema, table)
+    key_source = build_key_source(target, select)
+    columns = discover_columns(database, schema, target.jobs_table)
+    if columns:
+        has_index = has_claim_index(database, schema, target.jobs_table)
+        check_layout(target, columns, has_index=has_index)
+    queue = Queue(
+        jobs=Relation(quote_table(schema, target.jobs_table), (), _collations(columns)),
+        target=Relation(target.sql_name, (), _collations(target.key_columns)),
+        names=target.keys.names,
+    )
+    source = replace(key_source.restrict(Restricted((), ())), schema=schema)
+    source = replace(source, collations=_probe(database, source, list(queue.target.collations)))
+    charset = next((c.charset for c in columns if c.name == "error_message" and c.charset), "utf8mb4")
+    return Context(target, key_source, queue, source, charset, bool(columns))
+
+
+def declare(database: Database, context: Context) -> None:
+    """Create the jobs table where there is none.
+
+    Raises AccessDenied when the account may not.
+    """
+    try:
+        database.execute(build_declaration(context.target))
+    except AccessDenied as error:
+        name = f"{context.target.schema}.{context.target.jobs_table}"
+        raise AccessDenied(f"the jobs table {name} cannot be created; grant CREATE on it: {error}") from error
+
+
+def check_source(database: Database, source: Relation) -> None:
+    """Raises BadKeySource when the server refuses the key source with these restrictions."""
+    _probe(database, source, [])
+
+
+def _probe(database: Database, source: Relation, text_names: Sequence[str]) -> dict[str, Collation]:
+    """The collations of the key source's text attributes; the server resolves names but reads no row."""
+    asked = ", ".join(f"CHARSET(MAX(k.{quote(n)})), COLLATION(MAX(k.{quote(n)}))" for n in text_names)
+    statement = Statement(
+        f"SELECT {asked or 'COUNT(*)'} FROM {source.sql} AS k WHERE FALSE", source.parameters, source.schema
+    )
+    try:
+        row = database.fetch(statement)[0]
+    except (StatementRefused, NoSuchTable) as error:
+        raise BadKeySource(f"the server refuses the key source or a restriction of it: {error}") from error
+    pairs = zip(row[0::2], row[1::2], strict=True) if text_names else ()
+    return dict(zip(text_names, pairs, strict=True))
+
+
+def _collations(columns: Sequence[Column]) -> Mapping[str, Collation]:
+    return {c.name: (c.charset, c.collation) for c in columns if c.charset and c.collation}

@@ -1,0 +1,207 @@
+"""The SQL of single jobs and batches of them. Each function builds one statement; nothing is executed."""
+
+# ruff: noqa: S608 - identifiers come quoted from `identifiers`, values are parameters
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from populate_operator.jobs.database import Statement
+from populate_operator.jobs.identifiers import columns, quote
+from populate_operator.jobs.refresh_statements import FRESH
+from populate_operator.jobs.relations import Queue, build_key_condition
+
+# The columns of a job after its key, in the order of `rows.read_job`.
+JOB_COLUMNS = (
+    "status",
+    "priority",
+    "created_time",
+    "scheduled_time",
+    "reserved_time",
+    "completed_time",
+    "duration",
+    "error_message",
+    "error_stack",
+    "user",
+    "host",
+    "pid",
+    "connection_id",
+    "version",
+)
+_RESERVED_SECONDS = "TIMESTAMPDIFF(MICROSECOND, `reserved_time`, CURRENT_TIMESTAMP(6)) / 1000000"
+URGENCY = "`priority`, `scheduled_time`"
+
+Value = tuple[str, tuple[Any, ...]]  # an expression and its parameters
+NOW: Value = ("CURRENT_TIMESTAMP(3)", ())
+
+
+def value(parameter: Any) -> Value:
+    """A value given as a parameter."""
+    return "%s", (parameter,)
+
+
+def message_value(message: str, charset: str) -> Value:
+    """A message in the character set of its column: what that lacks becomes `?`, never an error."""
+    return f"CONVERT(%s USING {charset})", (message,)
+
+
+def build_select_jobs(
+    queue: Queue, where: str, parameters: tuple[Any, ...], tail: str = "", schema: str | None = None
+) -> Statement:
+    """Whole jobs; `tail` may order, limit and lock them."""
+    return Statement(
+        f"SELECT {columns(queue.names)}, {columns(JOB_COLUMNS)}, {_RESERVED_SECONDS} "
+        f"FROM {queue.jobs.sql} WHERE {where}{tail}",
+        parameters,
+        schema,
+    )
+
+
+def build_select_keys(queue: Queue, where: str, parameters: tuple[Any, ...], tail: str) -> Statement:
+    """Keys of jobs."""
+    return Statement(f"SELECT {columns(queue.names)} FROM {queue.jobs.sql} WHERE {where}{tail}", parameters)
+
+
+def build_count(queue: Queue, where: str, parameters: tuple[Any, ...], tail: str) -> Statement:
+    """How many jobs; `tail` may limit them."""
+    if not tail:
+        return Statement(f"SELECT COUNT(*) FROM {queue.jobs.sql} WHERE {where}", parameters)
+    return Statement(
+        f"SELECT COUNT(*) FROM (SELECT 1 FROM {queue.jobs.sql} WHERE {where}{tail}) AS counted", parameters
+    )
+
+
+def build_claim(queue: Queue, limit: int, scope: Statement) -> Statement:
+    """Lock the most urgent due jobs that nobody else has locked; `scope` is a further condition."""
+    return build_select_jobs(
+        queue,
+        f"`status` = 'pending' AND `scheduled_time` <= CURRENT_TIMESTAMP(3){_and(scope)}",
+        scope.parameters,
+        f" ORDER BY {URGENCY} LIMIT {limit:d} FOR UPDATE SKIP LOCKED",
+        scope.schema,
+    )
+
+
+def build_reserve(queue: Queue, key: Sequence[Any], host: str, pid: int) -> Statement:
+    """Reserve one job as a DataJoint worker does.
+
+    Source: `datajoint.jobs.Job.reserve`.
+    """
+    condition, parameters = build_key_condition(queue.names, [key])
+    return Statement(
+        f"UPDATE {queue.jobs.sql} SET `status` = 'reserved', `host` = %s, `pid` = %s, "
+        "`connection_id` = CONNECTION_ID(), `user` = USER(), `version` = '', "
+        f"`reserved_time` = CURRENT_TIMESTAMP(3) WHERE {condition} "
+        "AND `status` = 'pending' AND `scheduled_time` <= CURRENT_TIMESTAMP(3)",
+        (host, pid, *parameters),
+    )
+
+
+def build_lock(queue: Queue, keys: Sequence[Sequence[Any]], *, reserved: bool = False) -> Statement:
+    """Lock jobs by key, whatever became of them; with `reserved` only those that are reserved."""
+    condition, parameters = build_key_condition(queue.names, keys)
+    if reserved:
+        condition += " AND `status` = 'reserved'"
+    return build_select_jobs(queue, condition, parameters, " FOR UPDATE")
+
+
+def build_delete_locked(queue: Queue, keys: Sequence[Sequence[Any]]) -> Statement:
+    """Delete reserved jobs that this transaction has locked."""
+    condition, parameters = build_key_condition(queue.names, keys)
+    return Statement(f"DELETE FROM {queue.jobs.sql} WHERE {condition} AND `status` = 'reserved'", parameters)
+
+
+def build_overwrite(queue: Queue, names: Sequence[str], rows: Sequence[Sequence[Value]]) -> Statement:
+    """Write `names` of many jobs that this transaction has locked, each row with values of its own.
+
+    One multi-row statement: INSERT meets every row by its primary key, so all of it is an update, and
+    the values are converted by the columns themselves, whatever their type and collation.
+    """
+    own = set(queue.names)
+    updates = ", ".join(f"{quote(name)} = VALUES({quote(name)})" for name in names if name not in own)
+    values = ", ".join("(" + ", ".join(expression for expression, _ in row) + ")" for row in rows)
+    return Statement(
+        f"INSERT INTO {queue.jobs.sql} ({columns(names)}) VALUES {values} ON DUPLICATE KEY UPDATE {updates}",
+        tuple(parameter for row in rows for _, parameters in row for parameter in parameters),
+    )
+
+
+def build_release_owned(queue: Queue, owner: str, except_hosts: Sequence[str]) -> Statement:
+    """Make all jobs of `owner` pending again, in place, but those of `except_hosts`; no attempt counted."""
+    spared = f" AND `host` NOT IN ({', '.join(['%s'] * len(except_hosts))})" if except_hosts else ""
+    return Statement(
+        f"UPDATE {queue.jobs.sql} SET {FRESH}, `pid` = GREATEST(`pid` - 1, 0) "
+        f"WHERE `status` = 'reserved' AND `user` = %s{spared}",
+        (owner, *except_hosts),
+    )
+
+
+def build_delete_job(queue: Queue, key: Sequence[Any]) -> Statement:
+    """Delete one job whatever its status."""
+    condition, parameters = build_key_condition(queue.names, [key])
+    return Statement(f"DELETE FROM {queue.jobs.sql} WHERE {condition}", parameters)
+
+
+def build_update_job(queue: Queue, key: Sequence[Any], values: Mapping[str, Value]) -> Statement:
+    """Set columns of one job whatever its status."""
+    condition, parameters = build_key_condition(queue.names, [key])
+    sets = ", ".join(f"{quote(name)} = {expression}" for name, (expression, _) in values.items())
+    own = tuple(parameter for _, given in values.values() for parameter in given)
+    return Statement(f"UPDATE {queue.jobs.sql} SET {sets} WHERE {condition}", (*own, *parameters))
+
+
+def build_insert_job(queue: Queue, key: Sequence[Any], values: Mapping[str, Value]) -> Statement:
+    """Insert one job."""
+    expressions = ["%s"] * len(key) + [expression for expression, _ in values.values()]
+    own = tuple(parameter for _, given in values.values() for parameter in given)
+    names = columns((*queue.names, *values))
+    sql = f"INSERT INTO {queue.jobs.sql} ({names}) VALUES ({', '.join(expressions)})"
+    return Statement(sql, (*key, *own))
+
+
+def build_ignore(queue: Queue, key: Sequence[Any], priority: int) -> Statement:
+    """Insert a job as ignored, or make it so."""
+    places = ", ".join(["%s"] * len(key))
+    return Statement(
+        f"INSERT INTO {queue.jobs.sql} ({columns(queue.names)}, `status`, `priority`) "
+        f"VALUES ({places}, 'ignore', %s) ON DUPLICATE KEY UPDATE `status` = 'ignore'",
+        (*key, priority),
+    )
+
+
+def build_in_target(queue: Queue, keys: Sequence[Sequence[Any]]) -> Statement:
+    """One row with a truth value for each key: whether the target has it, by the target's own equality."""
+    tests = []
+    for key in keys:
+        condition, _ = build_key_condition(queue.names, [key], "t")
+        tests.append(f"EXISTS (SELECT 1 FROM {queue.target.sql} AS t WHERE {condition})")
+    return Statement(f"SELECT {', '.join(tests)}", tuple(value for key in keys for value in key))
+
+
+def build_count_by_status(queue: Queue) -> Statement:
+    """Counts by status."""
+    return Statement(f"SELECT `status`, COUNT(*) FROM {queue.jobs.sql} GROUP BY `status`")
+
+
+def build_next_due(queue: Queue, scope: Statement) -> Statement:
+    """Seconds until the first pending job of each priority is due; the index answers it by skipping."""
+    return Statement(
+        "SELECT TIMESTAMPDIFF(MICROSECOND, CURRENT_TIMESTAMP(6), MIN(`scheduled_time`)) / 1000000 "
+        f"FROM {queue.jobs.sql} WHERE `status` = 'pending'{_and(scope)} GROUP BY `priority`",
+        scope.parameters,
+        scope.schema,
+    )
+
+
+def build_owners(queue: Queue, prefix: str) -> Statement:
+    """Who has reserved jobs, and how many: users that start with `prefix`."""
+    return Statement(
+        f"SELECT `user`, COUNT(*) FROM {queue.jobs.sql} WHERE `status` = 'reserved' "
+        "AND LEFT(`user`, %s) = %s GROUP BY `user`",
+        (len(prefix), prefix),
+    )
+
+
+def _and(scope: Statement) -> str:
+    return f" AND ({scope.sql})" if scope.sql else ""

@@ -1,0 +1,110 @@
+"""Open connections kept for reuse: one pool per server and account, shared by all who name the same."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from typing import Any
+
+from pymysql.connections import Connection
+
+from populate_operator.jobs.connection import Address, connect
+from populate_operator.jobs.errors import DatabaseUnreachable
+
+_IDLE_SECONDS = 30.0  # after this an idle connection is proved alive before it is used
+
+
+class Pool:
+    """At most `size` connections to one address. Safe to use from any thread, and after a fork."""
+
+    def __init__(self, address: Address, size: int = 10) -> None:
+        self.address = address
+        self._size = size
+        self._process = os.getpid()
+        self._reset()
+
+    def _reset(self) -> None:
+        self._slots = threading.BoundedSemaphore(self._size)
+        self._idle: list[tuple[float, Connection[Any]]] = []
+        self._lock = threading.Lock()
+
+    def acquire(self) -> Connection[Any]:
+        """A live connection, opened if none is idle.
+
+        Raises DatabaseUnreachable when all are in use for longer than the connect timeout, and what
+        `connect` raises.
+        """
+        if self._process != os.getpid():  # a forked child must not talk over its parent's sockets
+            self._process = os.getpid()
+            self._reset()
+        if not self._slots.acquire(timeout=self.address.timeouts.connect):
+            raise DatabaseUnreachable(
+                f"{self.address}: all {self._size} connections are in use; try again, or lower the load"
+            )
+        try:
+            return self._reuse() or connect(self.address)
+        except BaseException:
+            self._slots.release()
+            raise
+
+    def _reuse(self) -> Connection[Any] | None:
+        while True:
+            with self._lock:
+                if not self._idle:
+                    return None
+                since, connection = self._idle.pop()
+            if time.monotonic() - since < _IDLE_SECONDS or _is_alive(connection):
+                return connection
+            _close(connection)
+
+    def release(self, connection: Connection[Any]) -> None:
+        """Give back a connection that is outside any transaction."""
+        with self._lock:
+            self._idle.append((time.monotonic(), connection))
+        self._slots.release()
+
+    def discard(self, connection: Connection[Any]) -> None:
+        """Give back a connection that is broken or in an unknown state."""
+        _close(connection)
+        self._slots.release()
+
+    def close_idle(self) -> None:
+        """Close what is not in use: after one connection broke, the others are suspect too."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for _, connection in idle:
+            _close(connection)
+
+    def __del__(self) -> None:
+        if self._process == os.getpid():
+            self.close_idle()
+
+
+def _is_alive(connection: Connection[Any]) -> bool:
+    try:
+        connection.ping(reconnect=False)
+    except Exception:  # whatever broke it, it is of no use any more
+        return False
+    return True
+
+
+def _close(connection: Connection[Any]) -> None:
+    try:
+        connection.close()
+    except Exception:
+        connection._force_close()  # type: ignore[attr-defined]
+
+
+_pools: weakref.WeakValueDictionary[Address, Pool] = weakref.WeakValueDictionary()
+_pools_lock = threading.Lock()
+
+
+def pool_of(address: Address) -> Pool:
+    """The pool for `address`; it lives as long as someone holds it."""
+    with _pools_lock:
+        pool = _pools.get(address)
+        if pool is None:
+            pool = _pools[address] = Pool(address)
+        return pool

@@ -1,0 +1,90 @@
+"""Refresh: bring a job queue in line with its key source and its target, in whole sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypedDict
+
+from populate_operator.jobs import refresh_statements as statements
+from populate_operator.jobs.batches import batches
+from populate_operator.jobs.context import Context
+from populate_operator.jobs.database import Database, Row, Statement
+from populate_operator.jobs.relations import Relation
+
+_PAGE = 10_000  # keys read at once: bounds memory
+_BATCH = 500  # keys written by one statement: bounds what it locks
+
+
+class RefreshResult(TypedDict):
+    """What a refresh changed, in jobs."""
+
+    added: int
+    removed: int
+    orphaned: int
+    re_pended: int
+
+
+def add_new(database: Database, context: Context, source: Relation, *, priority: int, delay: float) -> int:
+    """Insert (key source - target - jobs) as pending; the number of jobs added."""
+    statement = statements.build_insert_new(context.queue, source, priority=priority, delay=delay)
+    return database.execute(statement)
+
+
+def repend_undone(database: Database, context: Context, source: Relation) -> int:
+    """Make `success` jobs pending again whose rows left the target; the number of them."""
+    queue = context.queue
+    return _apply(
+        database,
+        statements.build_select_undone(queue, source, _PAGE),
+        lambda keys: statements.build_repend(queue, keys),
+    )
+
+
+def remove_done(database: Database, context: Context) -> int:
+    """Delete pending jobs whose key is in the target already; the number of them."""
+    queue = context.queue
+    return _apply(
+        database,
+        statements.build_select_done(queue, _PAGE),
+        lambda keys: statements.build_delete(queue, keys, ("pending",)),
+    )
+
+
+def remove_vanished(database: Database, context: Context) -> int:
+    """Delete finished jobs whose key left key source and target; the number of them."""
+    queue = context.queue
+    return _apply(
+        database,
+        statements.build_select_vanished(queue, context.source, _PAGE),
+        lambda keys: statements.build_delete(queue, keys, ("success", "error")),
+    )
+
+
+def remove_stale(database: Database, context: Context, timeout: float) -> int:
+    """Delete unreserved jobs older than `timeout` whose key left the key source; the number of them."""
+    queue = context.queue
+    return _apply(
+        database,
+        statements.build_select_stale(queue, context.source, timeout, _PAGE),
+        lambda keys: statements.build_delete(queue, keys, ("pending", "success", "error")),
+    )
+
+
+def repend_orphans(database: Database, context: Context, timeout: float, spared: Sequence[str]) -> int:
+    """Make old reservations of others pending again; the number of them."""
+    return database.execute(statements.build_repend_orphans(context.queue, timeout, spared))
+
+
+def _apply(database: Database, select: Statement, write: Callable[[Sequence[Row]], Statement]) -> int:
+    """Write to the keys that `select` finds, page by page, until it finds no more.
+
+    Finding reads without locks, however large the tables are; writing touches single jobs by their
+    primary key and checks their status again.
+    """
+    changed = 0
+    while keys := database.fetch(select):
+        written = sum(database.execute(write(batch)) for batch in batches(keys, _BATCH))
+        changed += written
+        if len(keys) < _PAGE or not written:
+            break
+    return changed

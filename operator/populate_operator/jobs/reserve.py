@@ -1,0 +1,144 @@
+"""Reservations: of one job as a DataJoint worker makes them, and of many for pods that are to come."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from populate_operator.jobs import job_statements as statements
+from populate_operator.jobs.batches import batches
+from populate_operator.jobs.context import Context
+from populate_operator.jobs.database import Database, Session, Statement
+from populate_operator.jobs.job_statements import Value, value
+from populate_operator.jobs.keys import Key
+from populate_operator.jobs.rows import Fence, Job, read_job
+
+Hosts = Sequence[str] | Callable[[Key, int], str]
+
+_BATCH = 500
+_COLUMNS = ("status", "priority", "reserved_time", "user", "host", "pid", "connection_id", "version")
+_NAME_LENGTH, _VERSION_LENGTH = 255, 64  # characters that the columns hold
+
+
+def reserve_one(database: Database, context: Context, key: Key) -> bool:
+    """Reserve a pending, due job for this process; whether it was got."""
+    statement = statements.build_reserve(context.queue, key.parameters, platform.node(), os.getpid())
+
+    def reserve(session: Session) -> tuple[bool, int]:
+        return session.execute(statement) == 1, session.id
+
+    def has_landed(session: Session, result: tuple[bool, int]) -> bool:
+        reserved, connection_id = result
+        found = _lock(session, context, [key])
+        # A number of a connection is used once while the server runs: it is this reservation's fence.
+        return not reserved or any(
+            job.status == "reserved" and job.connection_id == connection_id and job.pid == os.getpid()
+            for job in found
+        )
+
+    return database.transaction(reserve, landed=has_landed)[0]
+
+
+def reserve_due(
+    database: Database, context: Context, limit: int, scope: Statement, owner: str, hosts: Hosts, version: str
+) -> list[Job]:
+    """Reserve up to `limit` due jobs, the most urgent first, each under a fence of its own."""
+
+    def reserve(session: Session) -> list[Job]:
+        found = session.fetch(statements.build_claim(context.queue, limit, scope))
+        if not found:
+            return []
+        now: datetime = session.fetch(Statement("SELECT CURRENT_TIMESTAMP(3)"))[0][0]
+        pending = [read_job(context.target.keys, row) for row in found]
+        jobs = [
+            _reserved(job, owner, _host(hosts, number, job), version, now)
+            for number, job in enumerate(pending)
+        ]
+        for batch in batches(jobs, _BATCH):
+            write_locked(session, context, _COLUMNS, batch, [_values(job) for job in batch])
+        return jobs
+
+    def has_landed(session: Session, jobs: list[Job]) -> bool:
+        fences = {(job.key, job.fence) for job in jobs}
+        return all(
+            not fences.isdisjoint((job.key, job.fence) for job in _lock(session, context, keys))
+            for keys in batches([job.key for job in jobs], _BATCH)
+        )
+
+    return database.transaction(reserve, landed=has_landed)
+
+
+def take_back(
+    database: Database, context: Context, key: Key, fence: Fence, attempt: int, version: str, priority: int
+) -> bool:
+    """Give a live worker its reservation again where the job is pending or absent; whether it has it."""
+    wanted: dict[str, Value] = {
+        "status": value("reserved"),
+        "reserved_time": statements.NOW,
+        "user": value(fence.owner),
+        "host": value(fence.host),
+        "pid": value(attempt),
+        "connection_id": value(0),
+        "version": value(version[-_VERSION_LENGTH:]),
+    }
+
+    def take(session: Session) -> bool:
+        found = _lock(session, context, [key])
+        if not found:
+            new = wanted | {"priority": value(priority)}
+            return session.execute(statements.build_insert_job(context.queue, key.parameters, new)) == 1
+        if found[0].status == "pending":
+            return session.execute(statements.build_update_job(context.queue, key.parameters, wanted)) == 1
+        return found[0].status == "reserved" and found[0].fence == fence
+
+    return database.transaction(take)
+
+
+def write_locked(
+    session: Session, context: Context, names: Sequence[str], jobs: Sequence[Job], rows: Sequence[list[Value]]
+) -> None:
+    """Write `names` of jobs that this transaction has locked.
+
+    Raises RuntimeError, and so undoes the transaction, if that did not update exactly those jobs.
+    """
+    if not rows:
+        return
+    full = [[*map(value, job.key.parameters), *row] for job, row in zip(jobs, rows, strict=True)]
+    written = session.execute(statements.build_overwrite(context.queue, (*context.queue.names, *names), full))
+    if written != 2 * len(rows):  # MySQL counts an updated row of INSERT ... ON DUPLICATE KEY as two
+        raise RuntimeError(f"{written} instead of {2 * len(rows)} rows changed in {context.queue.jobs.sql}")
+
+
+def _lock(session: Session, context: Context, keys: Sequence[Key]) -> list[Job]:
+    if not keys:
+        return []
+    rows = session.fetch(statements.build_lock(context.queue, [key.parameters for key in keys]))
+    return [read_job(context.target.keys, row) for row in rows]
+
+
+def _host(hosts: Hosts, number: int, job: Job) -> str:
+    host = hosts(job.key, job.pid + 1) if callable(hosts) else hosts[number]
+    if not 0 < len(host) <= _NAME_LENGTH:
+        raise ValueError(f"a host has to have 1 to {_NAME_LENGTH} characters, not {host!r}")
+    return host
+
+
+def _reserved(job: Job, owner: str, host: str, version: str, now: datetime) -> Job:
+    return replace(
+        job,
+        status="reserved",
+        user=owner,
+        host=host,
+        pid=job.pid + 1,
+        connection_id=0,  # no database session belongs to a pod's job
+        version=version[-_VERSION_LENGTH:],
+        reserved_time=now,
+        reserved_seconds=0.0,
+    )
+
+
+def _values(job: Job) -> list[Value]:
+    return [value(getattr(job, name)) for name in _COLUMNS]

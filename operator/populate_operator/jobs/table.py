@@ -1,0 +1,363 @@
+"""JobTable: the job queue of one auto-populated table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from populate_operator.jobs import job_statements as statements
+from populate_operator.jobs import refresh as refreshing
+from populate_operator.jobs import refresh_statements, reserve, settle
+from populate_operator.jobs.batches import batches
+from populate_operator.jobs.blobs import pack_text
+from populate_operator.jobs.context import Context, check_source, declare, load_context
+from populate_operator.jobs.database import Database, Row, Statement
+from populate_operator.jobs.errors import NoSuchTable
+from populate_operator.jobs.job_statements import NOW, Value, message_value, value
+from populate_operator.jobs.key_source import Restricted, Restriction, read_restrictions
+from populate_operator.jobs.keys import Key, KeySchema
+from populate_operator.jobs.query import JobQuery
+from populate_operator.jobs.refresh import RefreshResult
+from populate_operator.jobs.reserve import Hosts
+from populate_operator.jobs.rows import Fence, Job, Status
+from populate_operator.jobs.settlements import Settlement, cut_message
+from populate_operator.jobs.target import Target
+
+T = TypeVar("T")
+
+STALE_TIMEOUT = 3600.0  # seconds; DataJoint's `config.jobs.stale_timeout`
+STATUSES: tuple[Status, ...] = ("pending", "reserved", "success", "error", "ignore")
+_KEYS_AT_ONCE = 200
+
+
+class TargetProgress(NamedTuple):
+    """Keys in the restricted key source, and how many of them the target has."""
+
+    total: int
+    populated: int
+
+
+class JobTable:
+    """The job queue of one Computed or Imported table, shared with DataJoint's own workers.
+
+    Nothing is read before it is needed. Safe to share between threads.
+
+    `schema`, `table`: the table to be populated; `table` is the class (`SpikeSorting`) or the SQL name
+    (`__spike_sorting`). `key_source`: one SELECT that yields the key attributes instead of the join of
+    the table's parents; `%%` in it is read as `%`, as DataJoint's `make_sql()` writes it. `restrictions`:
+    SQL conditions, or mappings of key attributes to values, that a key has to meet to be added, claimed
+    by `reserve_many` or counted by `target_progress`. `keep_completed`: completed jobs stay as `success`.
+    `default_priority`: of new jobs, -128 to 127, lower is more urgent.
+
+    Beside what each method names, all raise DatabaseUnreachable, DatabaseBusy or AccessDenied, and at
+    first use NoSuchSchema, NoSuchTable, NotAutoPopulated, BadKeySource or IncompatibleJobsTable.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        schema: str,
+        table: str,
+        key_source: str | None = None,
+        restrictions: Sequence[Restriction] = (),
+        keep_completed: bool = False,
+        default_priority: int = 5,
+    ) -> None:
+        self.database, self.schema, self.table = database, schema, table
+        self.key_source, self.restrictions = key_source, tuple(restrictions)
+        self.keep_completed, self.default_priority = keep_completed, _priority(default_priority)
+        self._found: Context | None = None  # replaced whole, so that threads need no lock
+
+    def __repr__(self) -> str:
+        return f"JobTable({self.schema}.{self.table} at {self.database.address})"
+
+    # What was found in the database ------------------------------------------------------------------
+
+    @property
+    def target(self) -> Target:
+        """The table that is populated."""
+        return self._context().target
+
+    @property
+    def keys(self) -> KeySchema:
+        """The typed key of a job."""
+        return self._context().target.keys
+
+    def key(self, values: Mapping[str, Any] | str) -> Key:
+        """The typed key from a mapping or from JSON text.
+
+        Raises BadKey naming the attribute that is missing, unknown or of the wrong type.
+        """
+        return self.keys.from_json(values) if isinstance(values, str) else self.keys.key(values)
+
+    def rediscover(self) -> Target:
+        """Read the target, its jobs table and its key source again; `refresh` does so by itself."""
+        return self._discover().target
+
+    def _discover(self) -> Context:
+        found = load_context(self.database, self.schema, self.table, self.key_source)
+        self._found = found
+        return found
+
+    def _context(self) -> Context:
+        return self._found or self._discover()
+
+    def _declared(self) -> Context:
+        """The context after the jobs table was declared if need be."""
+        if not self._context().is_declared:
+            declare(self.database, self._context())
+            return self._discover()
+        return self._context()
+
+    # Queries -----------------------------------------------------------------------------------------
+
+    @property
+    def pending(self) -> JobQuery:
+        """Jobs that wait for a worker."""
+        return self._with_status("pending")
+
+    @property
+    def reserved(self) -> JobQuery:
+        """Jobs that somebody works on."""
+        return self._with_status("reserved")
+
+    @property
+    def errors(self) -> JobQuery:
+        """Jobs that failed."""
+        return self._with_status("error")
+
+    @property
+    def completed(self) -> JobQuery:
+        """Jobs that succeeded, where those are kept."""
+        return self._with_status("success")
+
+    @property
+    def ignored(self) -> JobQuery:
+        """Jobs that are never to be run."""
+        return self._with_status("ignore")
+
+    def owned(self, owner: str) -> JobQuery:
+        """The jobs that `owner` has reserved."""
+        return JobQuery(self.database, self._context, "`status` = 'reserved' AND `user` = %s", (owner,))
+
+    def _with_status(self, status: Status) -> JobQuery:
+        return JobQuery(self.database, self._context, "`status` = %s", (status,))
+
+    def progress(self) -> dict[str, int]:
+        """Jobs by status, and their `total`; zeros where the jobs table is not declared yet."""
+        found = self._fetch(statements.build_count_by_status(self._context().queue))
+        counts = dict.fromkeys(STATUSES, 0) | {status: int(count) for status, count in found}
+        return counts | {"total": sum(counts.values())}
+
+    def target_progress(self) -> TargetProgress:
+        """How far the target is populated, whatever the queue says.
+
+        Raises BadKeySource when the server refuses a restriction.
+        """
+        context = self._context()
+        source = context.restrict(self._restricted())
+        check_source(self.database, source)
+        statement = refresh_statements.build_count_target(
+            context.queue, source, is_distinct=context.key_source.is_default
+        )
+        total, populated = self.database.fetch(statement)[0]
+        return TargetProgress(int(total), int(populated))
+
+    def in_target(self, keys: Iterable[Mapping[str, Any]]) -> set[Key]:
+        """Those of `keys` that the target has, by the target's own equality.
+
+        Raises BadKey.
+        """
+        context = self._context()
+        typed = [self.key(key) for key in keys]
+        present: set[Key] = set()
+        for batch in batches(typed, _KEYS_AT_ONCE):
+            statement = statements.build_in_target(context.queue, [key.parameters for key in batch])
+            row = self.database.fetch(statement)[0]
+            present.update(key for key, found in zip(batch, row, strict=True) if found)
+        return present
+
+    def next_due(self) -> float | None:
+        """Seconds until the first pending job may start: 0.0 if one may now, None if none is pending."""
+        scope = self._context().scope(self._restricted())
+        rows = self._fetch(statements.build_next_due(self._context().queue, scope))
+        return max(0.0, min(float(row[0]) for row in rows)) if rows else None
+
+    def owners(self, prefix: str) -> dict[str, int]:
+        """Who has reserved jobs: users that start with `prefix`, and how many each has."""
+        rows = self._fetch(statements.build_owners(self._context().queue, prefix))
+        return {user: int(count) for user, count in rows}
+
+    # Refresh -----------------------------------------------------------------------------------------
+
+    def refresh(
+        self,
+        *restrictions: Restriction,
+        delay: float = 0,
+        priority: int | None = None,
+        stale_timeout: float | None = None,
+        orphan_timeout: float | None = None,
+        spared_owners: Sequence[str] = (),
+    ) -> RefreshResult:
+        """Bring the queue in line with key source and target; the jobs table is declared if need be.
+
+        1. (key source, restricted) - target - jobs is added as pending, due `delay` seconds from now.
+        2. With `keep_completed`: `success` jobs in the restricted key source whose rows left the target
+           become pending again.
+        3. Pending jobs whose key is in the target already are removed; so are `success` and `error` jobs
+           whose key is neither in the whole key source nor in the target, whatever their age; and jobs,
+           neither ignored nor reserved, created more than `stale_timeout` seconds ago (default 3600, 0
+           skips it) whose key is no longer in the whole key source.
+        4. Jobs reserved more than `orphan_timeout` seconds ago (None skips it) become pending again, in
+           place, but for those whose user starts with one of `spared_owners`.
+
+        All times are the database's. Returns the numbers `added`, `removed`, `orphaned`, `re_pended`.
+        Source: `datajoint.jobs.Job.refresh`; the differences are listed in docs/jobs.md.
+
+        Raises BadKeySource when a restriction is not one boolean expression or the server refuses it.
+        """
+        self._discover()
+        context = self._declared()
+        source = context.restrict(self._restricted(restrictions))
+        check_source(self.database, source)
+        new_priority = self.default_priority if priority is None else _priority(priority)
+        stale = STALE_TIMEOUT if stale_timeout is None else stale_timeout
+        result = RefreshResult(added=0, removed=0, orphaned=0, re_pended=0)
+        result["added"] = refreshing.add_new(
+            self.database, context, source, priority=new_priority, delay=delay
+        )
+        if self.keep_completed:
+            result["re_pended"] = refreshing.repend_undone(self.database, context, source)
+        result["removed"] = refreshing.remove_done(self.database, context)
+        result["removed"] += refreshing.remove_vanished(self.database, context)
+        if stale > 0:
+            result["removed"] += refreshing.remove_stale(self.database, context, stale)
+        if orphan_timeout is not None and orphan_timeout > 0:
+            result["orphaned"] = refreshing.repend_orphans(
+                self.database, context, orphan_timeout, spared_owners
+            )
+        return result
+
+    def _restricted(self, further: Sequence[Restriction] = ()) -> Restricted:
+        return read_restrictions(self.keys, (*self.restrictions, *further))
+
+    # One job, as DataJoint has it --------------------------------------------------------------------
+
+    def reserve(self, key: Mapping[str, Any]) -> bool:
+        """Reserve a job for this process if it is pending and due; whether it was got. Atomic.
+
+        Raises BadKey.
+        """
+        context, typed = self._context(), self.key(key)
+        return self._unless_missing(lambda: reserve.reserve_one(self.database, context, typed), False)
+
+    def complete(self, key: Mapping[str, Any], duration: float | None = None) -> bool:
+        """A job is done after `duration` seconds: `success` where completed jobs are kept, else deleted.
+
+        Whatever its status, as in DataJoint; `settle` is for those who hold a fence. Returns whether there
+        was such a job. Raises BadKey.
+        """
+        if not self.keep_completed:
+            statement = statements.build_delete_job(self._context().queue, self.key(key).parameters)
+            return self._unless_missing(lambda: self.database.execute(statement) == 1, False)
+        values: dict[str, Value] = {"status": value("success"), "completed_time": NOW}
+        if duration is not None:
+            values["duration"] = value(duration)
+        return self._update(key, values)
+
+    def error(self, key: Mapping[str, Any], error_message: str, error_stack: str | None = None) -> bool:
+        """A job failed. A message over 2047 characters is cut and then ends in `...truncated`.
+
+        Whatever its status, as in DataJoint; `settle` is for those who hold a fence. Returns whether there
+        was such a job. Raises BadKey.
+        """
+        message = message_value(cut_message(error_message), self._context().message_charset)
+        values: dict[str, Value] = {"status": value("error"), "completed_time": NOW, "error_message": message}
+        if error_stack is not None:
+            values["error_stack"] = value(pack_text(error_stack))
+        return self._update(key, values)
+
+    def ignore(self, key: Mapping[str, Any]) -> None:
+        """A job is never to be run; it is inserted if it is absent.
+
+        Raises BadKey.
+        """
+        context = self._declared()
+        self.database.execute(
+            statements.build_ignore(context.queue, self.key(key).parameters, self.default_priority)
+        )
+
+    def _update(self, key: Mapping[str, Any], values: Mapping[str, Value]) -> bool:
+        statement = statements.build_update_job(self._context().queue, self.key(key).parameters, values)
+        return self._unless_missing(lambda: self.database.execute(statement) == 1, False)
+
+    # Many jobs, fenced -------------------------------------------------------------------------------
+
+    def reserve_many(self, limit: int, *, owner: str, hosts: Hosts, version: str = "") -> list[Job]:
+        """Reserve up to `limit` due jobs within the restrictions, the most urgent first, in one transaction.
+
+        Jobs that another claimant has locked are passed over. Each job gets a host of its own, the next of
+        `hosts` or what it returns for the key and the attempt: together with `owner` that is the fence that
+        a settlement has to present. `user` becomes `owner`, `pid` the number of the attempt, `version` the
+        last 64 characters of `version`. When the commit's answer is lost, the fences are read back.
+
+        Returns the reserved jobs. Raises CommitInDoubt.
+        """
+        count = limit if callable(hosts) else min(limit, len(hosts))
+        if count <= 0:
+            return []
+        context = self._context()
+        scope = context.scope(self._restricted())
+        return self._unless_missing(
+            lambda: reserve.reserve_due(self.database, context, count, scope, owner, hosts, version), []
+        )
+
+    def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        """End reservations; for each whether it took effect, which it does only if its fence still holds.
+
+        A batch of up to 200 is one transaction. A late or repeated settlement changes nothing.
+        Raises CommitInDoubt.
+        """
+        return self._unless_missing(
+            lambda: settle.settle(
+                self.database, self._context(), settlements, keep_completed=self.keep_completed
+            ),
+            [False] * len(settlements),
+        )
+
+    def take_back(self, key: Mapping[str, Any], *, fence: Fence, attempt: int, version: str = "") -> bool:
+        """Give a worker that is alive its lost reservation again, if the job is pending or absent.
+
+        Returns whether the worker holds the job now; not if somebody else does, or it ended or is ignored.
+        The jobs table is declared if need be. Raises BadKey.
+        """
+        context = self._declared()
+        return reserve.take_back(
+            self.database, context, self.key(key), fence, attempt, version, self.default_priority
+        )
+
+    def release_owner(self, owner: str, *, except_hosts: Collection[str] = ()) -> int:
+        """Make all jobs that `owner` has reserved pending again, but those of `except_hosts`.
+
+        In place, and not counted as an attempt. Returns how many.
+        """
+        statement = statements.build_release_owned(self._context().queue, owner, sorted(except_hosts))
+        return self._unless_missing(lambda: self.database.execute(statement), 0)
+
+    def _fetch(self, statement: Statement) -> list[Row]:
+        return self._unless_missing(lambda: self.database.fetch(statement), [])
+
+    def _unless_missing(self, work: Callable[[], T], otherwise: T) -> T:
+        """A jobs table that is not there has no jobs; that it may have been dropped is found out anew."""
+        try:
+            return work()
+        except NoSuchTable:
+            self._found = None
+            return otherwise
+
+
+def _priority(number: int) -> int:
+    if not -128 <= number <= 127:  # a tinyint; DataJoint lets more through and the server refuses it
+        raise ValueError(f"a priority has to be from -128 to 127, not {number}")
+    return number
