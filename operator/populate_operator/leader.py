@@ -171,7 +171,7 @@ class LeaderElection:
             "leaseDurationSeconds": max(1, round(self._timing.lease)),
             "renewTime": now,
             "acquireTime": now if changed else old.get("acquireTime", now),
-            "leaseTransitions": int(old.get("leaseTransitions") or 0) + changed,
+            "leaseTransitions": int(old.get("leaseTransitions") or 0) + (changed and bool(old)),
         }
         base = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": self._name}}
         return {**base, **lease, "spec": {**old, **spec}}

@@ -55,7 +55,7 @@ def view_of(raw: Json) -> PodView:
         scheduled=bool(_text(spec, "nodeName")) or _text(scheduled, "status") == "True",
         started_at=_started_at(main_status),
         deleting_since=_time(metadata, "deletionTimestamp"),
-        has_finalizer=FINALIZER in (metadata.get("finalizers") or ()),
+        has_finalizer=FINALIZER in _list(metadata, "finalizers"),
         disruption=_text(disrupted, "reason") if _text(disrupted, "status") == "True" else None,
         waiting=_waiting(status, main_status, scheduled),
         termination=_termination(status, main_status, phase),
@@ -131,7 +131,7 @@ def _condition(status: Json, kind: str) -> Json:
 
 
 def _phase(status: Json) -> Phase:
-    phase = status.get("phase")
+    phase = _text(status, "phase")
     return cast("Phase", phase) if phase in _PHASES else "Unknown"
 
 
@@ -164,5 +164,9 @@ def _object(parent: Json, name: str) -> Json:
 
 
 def _objects(parent: Json, name: str) -> list[Json]:
+    return [one for one in _list(parent, name) if isinstance(one, Mapping)]
+
+
+def _list(parent: Json, name: str) -> list[Any]:
     value = parent.get(name)
-    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
+    return value if isinstance(value, list) else []
