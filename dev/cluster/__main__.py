@@ -6,7 +6,8 @@ import argparse
 import datetime
 import os
 
-from dev.cluster import external, kind, native, network, tools
+from dev.cache import lock
+from dev.cluster import external, kind, native, network, nodes, tools
 from dev.cluster.current import current
 from dev.cluster.layout import DEFAULT_NAME, state_root
 from dev.cluster.state import State, free_index, known, load
@@ -18,19 +19,22 @@ def main() -> None:
     args = _parser().parse_args()
     match args.command:
         case "up":
-            up(args.name, args.fake_nodes, second_node=args.second_node)
+            with lock(f"cluster-{args.name}"):
+                up(args.name, args.fake_nodes, second_node=args.second_node)
         case "down":
-            down(args.name)
+            with lock(f"cluster-{args.name}"):
+                down(args.name)
         case "status":
             status()
         case "env":
             env(args.name)
         case "node-add":
-            print(native.add_node(_native(args.name)).name)
+            print(nodes.add(current(args.name)).name)
         case "node-remove":
-            native.remove_node(_native(args.name), args.node)
+            nodes.remove(current(args.name), args.node)
         case "node-cut" | "node-heal":
-            native.cut_node(_native(args.name), args.node, connected=args.command == "node-heal")
+            node = nodes.removable(current(args.name), args.node)
+            network.set_cable(node, connected=args.command == "node-heal")
 
 
 def up(name: str, fake_nodes: int | None, *, second_node: bool = False) -> None:
@@ -110,13 +114,6 @@ def _choose(name: str) -> State:
     state = State(name, "native", "", "", index=index)
     layout = state.layout()
     state.context, state.kubeconfig = layout.context, str(layout.kubeconfig)
-    return state
-
-
-def _native(name: str) -> State:
-    state = current(name).state
-    if state.provider != "native":
-        raise SetupError(f"nodes can be added to native clusters alone and '{name}' is {state.provider}")
     return state
 
 

@@ -6,8 +6,9 @@ import json
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from dev.cluster.certificates import MASTERS, Authority, Pair, signing_key
@@ -98,30 +99,20 @@ class ControlPlane:
 
     def api_server(self) -> Daemon:
         """The API server: Node and RBAC authorization, audit log of what service accounts do."""
-        layout, authority = self.layout, self.authority
+        layout = self.layout
         names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost"]
-        hosts = [*names, f"kubernetes.default.svc.{CLUSTER_DOMAIN}", layout.address, layout.services[1]]
-        serving = authority.issue("api-server", "kube-apiserver", hosts=hosts)
-        to_kubelet = authority.issue("api-server-kubelet", "kube-apiserver-kubelet", groups=[MASTERS])
-        tokens = signing_key(authority.folder)
-        flags = {
+        hosts: list[str | IPv4Address] = [
+            *names,
+            f"kubernetes.default.svc.{CLUSTER_DOMAIN}",
+            layout.address,
+            layout.services[1],
+        ]
+        flags: dict[str, object] = {
             "advertise-address": layout.address,
             "bind-address": layout.address,
             "secure-port": self.ports["api"],
             "etcd-servers": f"https://{layout.address}:{self.ports['etcd']}",
-            "etcd-cafile": authority.certificate,
-            "etcd-certfile": serving.certificate,
-            "etcd-keyfile": serving.key,
-            "client-ca-file": authority.certificate,
-            "tls-cert-file": serving.certificate,
-            "tls-private-key-file": serving.key,
-            "kubelet-client-certificate": to_kubelet.certificate,
-            "kubelet-client-key": to_kubelet.key,
-            "kubelet-certificate-authority": authority.certificate,
             "kubelet-preferred-address-types": "InternalIP",
-            "service-account-issuer": ISSUER,
-            "service-account-key-file": tokens.certificate,
-            "service-account-signing-key-file": tokens.key,
             "service-cluster-ip-range": layout.services,
             "authorization-mode": "Node,RBAC",
             "enable-admission-plugins": "NodeRestriction",
@@ -131,7 +122,28 @@ class ControlPlane:
             "audit-log-maxsize": 200,
             "audit-log-maxbackup": 2,
         }
-        return self._daemon("kube-apiserver", flags)
+        return self._daemon("kube-apiserver", flags | self._api_server_keys(hosts))
+
+    def _api_server_keys(self, hosts: Sequence[str | IPv4Address]) -> dict[str, object]:
+        """Whom the API server believes, and how it proves itself to clients, etcd and kubelets."""
+        authority = self.authority
+        serving = authority.issue("api-server", "kube-apiserver", hosts=hosts)
+        to_kubelet = authority.issue("api-server-kubelet", "kube-apiserver-kubelet", groups=[MASTERS])
+        tokens = signing_key(authority.folder)
+        return {
+            "client-ca-file": authority.certificate,
+            "tls-cert-file": serving.certificate,
+            "tls-private-key-file": serving.key,
+            "etcd-cafile": authority.certificate,
+            "etcd-certfile": serving.certificate,
+            "etcd-keyfile": serving.key,
+            "kubelet-certificate-authority": authority.certificate,
+            "kubelet-client-certificate": to_kubelet.certificate,
+            "kubelet-client-key": to_kubelet.key,
+            "service-account-issuer": ISSUER,
+            "service-account-key-file": tokens.certificate,
+            "service-account-signing-key-file": tokens.key,
+        }
 
     def controller_manager(self) -> Daemon:
         """The controllers; nodes have fixed pod networks, so none are allocated."""
@@ -221,5 +233,8 @@ class ControlPlane:
             return False
 
     def _daemon(self, program: str, flags: Mapping[str, object]) -> Daemon:
-        command = [self.programs[program], *(f"--{flag}={value}" for flag, value in flags.items())]
+        command: list[str | Path] = [
+            self.programs[program],
+            *(f"--{flag}={value}" for flag, value in flags.items()),
+        ]
         return Daemon(program, command, self.layout.directory, f"{self.layout.cgroup}/control-plane")

@@ -27,6 +27,11 @@ class Cluster:
     context: str
     state: State
 
+    @classmethod
+    def of(cls, state: State) -> Cluster:
+        """The cluster that `state` remembers."""
+        return cls(state.name, state.provider, Path(state.kubeconfig), state.context, state)
+
     def kubectl(self, *args: str, input: str | None = None) -> str:
         """What `kubectl ARGS` prints.
 
@@ -80,7 +85,7 @@ def current(name: str | None = None) -> Cluster:
     state = load(name)
     if state is None or not state.started:
         raise SetupError(f"no cluster '{name}' is up; start it with 'make cluster-up'")
-    return Cluster(name, state.provider, Path(state.kubeconfig), state.context, state)
+    return Cluster.of(state)
 
 
 def _image_names(node: dict[str, dict[str, list[dict[str, list[str]]]]]) -> set[str]:

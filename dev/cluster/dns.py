@@ -20,7 +20,7 @@ def build_manifest(layout: Layout, ports: Mapping[str, int]) -> str:
         "kubernetes.io/service-name": NAME,
         "endpointslice.kubernetes.io/managed-by": "populate-cluster",
     }
-    items = [
+    items: list[dict[str, object]] = [
         {
             "apiVersion": "v1",
             "kind": "Service",
@@ -35,6 +35,13 @@ def build_manifest(layout: Layout, ports: Mapping[str, int]) -> str:
             "ports": endpoint_ports,
             "endpoints": [{"addresses": [str(layout.address)], "conditions": {"ready": True}}],
         },
+    ]
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": [*items, *_access()]})
+
+
+def _access() -> list[dict[str, object]]:
+    """Leave to read what the DNS answers from."""
+    return [
         {
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "ClusterRole",
@@ -56,7 +63,6 @@ def build_manifest(layout: Layout, ports: Mapping[str, int]) -> str:
             "subjects": [_DNS_USER],
         },
     ]
-    return json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
 
 
 def _reading(group: str, *resources: str) -> dict[str, list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from dev.cluster import tools
 from dev.cluster.control_plane import CONFIG, ControlPlane
@@ -26,7 +27,10 @@ def daemon(plane: ControlPlane) -> Daemon:
         "cidr": f"10.{200 + plane.layout.index}.0.0/16",
         "node-lease-duration-seconds": 40,
     }
-    command = [tools.binary("kwok"), *(f"--{flag}={value}" for flag, value in flags.items())]
+    command: list[str | Path] = [
+        tools.binary("kwok"),
+        *(f"--{flag}={value}" for flag, value in flags.items()),
+    ]
     layout = plane.layout
     return Daemon("kwok", command, layout.directory, f"{layout.cgroup}/control-plane")
 

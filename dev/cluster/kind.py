@@ -31,7 +31,17 @@ def create(name: str, engine: str, kubeconfig: Path) -> None:
     if name in _clusters(env):
         run(["kind", "export", "kubeconfig", "--name", name, "--kubeconfig", kubeconfig], log=log, env=env)
         return
-    command = ["kind", "create", "cluster", "--name", name, "--kubeconfig", kubeconfig, "--wait", "180s"]
+    command: list[str | Path] = [
+        "kind",
+        "create",
+        "cluster",
+        "--name",
+        name,
+        "--kubeconfig",
+        kubeconfig,
+        "--wait",
+        "180s",
+    ]
     try:
         run(command, log=log, env=env)
     except SetupError:
@@ -52,7 +62,7 @@ def cluster_name(name: str) -> str:
 
 def load_image(name: str, archive: Path) -> None:
     """Put the images of a docker archive onto the nodes of our cluster `name`."""
-    command = ["kind", "load", "image-archive", archive, "--name", cluster_name(name)]
+    command: list[str | Path] = ["kind", "load", "image-archive", archive, "--name", cluster_name(name)]
     run(command, log=cache_dir("log") / "kind.log", env=_env(engine() or ENGINES[0]))
 
 

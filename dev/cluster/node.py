@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from functools import partial
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from dev.cluster import cgroups, network, node_images
@@ -102,7 +103,7 @@ class Node:
         (folder / "containerd.toml").write_text(_containerd_config())
         user = f"system:node:{node.name}"
         authority = self.plane.authority
-        hosts = [node.name, node.address]
+        hosts: list[str | IPv4Address] = [node.name, node.address]
         pair = authority.issue("kubelet", user, groups=["system:nodes"], hosts=hosts, folder=folder)
         authority.kubeconfig(folder / "kubelet.kubeconfig", self.plane.server, pair)
         shutil.copy2(authority.certificate, folder / "ca.crt")

@@ -84,7 +84,16 @@ def _build(names: list[str], folder: Path) -> None:
     say(f"tools: building {', '.join(names)} with Go (minutes the first time)")
     draft = cache_dir("bin", f"{folder.name}.draft")
     target = draft if len(names) > 1 else draft / names[0]
-    command = [go, "build", "-trimpath", "-buildvcs=false", "-ldflags", _linker_flags(), "-o", target]
+    command: list[str | Path] = [
+        go,
+        "build",
+        "-trimpath",
+        "-buildvcs=false",
+        "-ldflags",
+        _linker_flags(),
+        "-o",
+        target,
+    ]
     env = os.environ | {"CGO_ENABLED": "0"}
     packages = [PACKAGES[name] for name in names]
     run([*command, *packages], log=cache_dir("log") / "go-build.log", env=env, cwd=MODULE)

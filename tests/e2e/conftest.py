@@ -13,7 +13,7 @@ from dev.cluster.layout import DEFAULT_NAME
 from dev.cluster.state import load
 
 _state = load(os.environ.get("POPULATE_CLUSTER") or DEFAULT_NAME)
-# Losing a node and leaving no trace are about clusters of our own processes; kind and foreign clusters are not.
+# Losing a node and leaving no trace concern clusters of our own processes, not kind and foreign ones.
 collect_ignore = [] if _state and _state.provider == "native" else ["test_native_cluster.py"]
 
 
