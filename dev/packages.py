@@ -6,9 +6,12 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 
 from dev.cache import cache_dir, lock
 from dev.console import SetupError, run, say
+
+APT = ("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-o", "DPkg::Lock::Timeout=300")
 
 
 def require(packages: Sequence[str], *, purpose: str) -> None:
@@ -24,26 +27,34 @@ def require(packages: Sequence[str], *, purpose: str) -> None:
         raise SetupError(
             f"{purpose} needs {', '.join(missing)} and this is not Debian; install their equivalents by hand"
         )
-    if os.geteuid() != 0:
-        raise SetupError(f"{purpose} needs packages and this is not root; {by_hand}")
     say(f"packages: installing {' '.join(missing)}")
     log = cache_dir("log") / "apt.log"
-    env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    install = [
-        "apt-get",
-        "install",
-        "-y",
-        "--no-install-recommends",
-        "-o",
-        "DPkg::Lock::Timeout=300",
-        *missing,
-    ]
     with lock("apt"):
         try:
-            run(["apt-get", "update", "-q"], log=log, env=env)
-            run(install, log=log, env=env)
+            apt = as_root(APT)
+            run([*apt, "update", "-q"], log=log)
+            # A package that conflicts with one of the machine's own must not replace it.
+            run([*apt, "install", "-y", "--no-install-recommends", "--no-remove", *missing], log=log)
         except SetupError as error:
             raise SetupError(f"{purpose} needs {', '.join(missing)}; {by_hand}\n{error}") from error
+
+
+def as_root(command: Sequence[str | Path]) -> list[str | Path]:
+    """`command`, under sudo where this is not root and sudo asks for no password.
+
+    Raises SetupError where it does.
+    """
+    if os.geteuid() == 0:
+        return [*command]
+    sudo = ["sudo", "--non-interactive"]
+    if (
+        shutil.which("sudo")
+        and not subprocess.run([*sudo, "true"], capture_output=True, check=False).returncode
+    ):
+        return [*sudo, *command]
+    raise SetupError(
+        f"'{command[0]}' needs root, and this is neither root nor allowed sudo without a password"
+    )
 
 
 def _is_installed(package: str) -> bool:

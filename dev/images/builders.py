@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -91,8 +90,8 @@ def choose() -> Builder:
         if builder.has(OFFICIAL_PYTHON) or _can_pull(builder):
             return builder
         say(f"images: {engine} cannot pull {OFFICIAL_PYTHON}, so buildah builds on Debian's own packages")
-    if os.geteuid() != 0 and not shutil.which("buildah"):
-        raise SetupError("images need docker, podman or buildah: install one of them, or run this as root")
+    if os.geteuid() != 0:
+        raise SetupError("images need docker or podman; without them, run this as root and buildah does it")
     packages.require(["buildah"], purpose="building images without a container engine")
     return Builder("buildah")
 

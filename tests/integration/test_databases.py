@@ -5,6 +5,7 @@
 - a database is empty, the test's own, and gone afterwards even with a transaction left open in it
 - a committed row survives a restart and a crash, an uncommitted one does not; port and account stay
 - a server and its data go with the process that started it, killed or interrupted
+- servers for development outlive the command that starts them, with address and data, until they are stopped
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 import pymysql
 import pytest
 
-from dev.cache import REPOSITORY
+from dev.cache import REPOSITORY, cache_dir
 from dev.console import SetupError
 from dev.databases import KINDS, Database, Instance, Kind, Server
 
@@ -32,6 +33,8 @@ with Instance(sys.argv[1]) as instance:
     print(instance.pid, instance.folder, instance.server.port, flush=True)
     signal.pause()
 """
+
+ENVIRONMENT = os.environ | {"PYTHONPATH": f"{REPOSITORY / 'operator'}:{REPOSITORY}"}
 
 
 def rows(connection: pymysql.Connection[pymysql.cursors.Cursor], query: str) -> list[tuple[object, ...]]:
@@ -129,7 +132,7 @@ def test_a_server_goes_with_its_owner(kind: Kind, sign: signal.Signals) -> None:
     owner = subprocess.Popen(
         [sys.executable, "-c", OWNER, kind],
         cwd=REPOSITORY,
-        env=os.environ | {"PYTHONPATH": f"{REPOSITORY / 'operator'}:{REPOSITORY}"},
+        env=ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -145,3 +148,40 @@ def test_a_server_goes_with_its_owner(kind: Kind, sign: signal.Signals) -> None:
     assert select.select([server], [], [], 30)[0], "the server outlived its owner"
     os.close(server)
     assert not removed.exists()
+
+
+def databases(cache: Path, command: str) -> str:
+    """What `python -m dev.databases COMMAND` prints, with its state in a cache of the test's own."""
+    if not (cache / "rootfs").exists():
+        (cache / "rootfs").symlink_to(cache_dir("rootfs"))
+    done = subprocess.run(
+        [sys.executable, "-m", "dev.databases", command],
+        cwd=REPOSITORY,
+        env=ENVIRONMENT | {"POPULATE_CACHE": str(cache)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_servers_for_development_outlive_the_command_and_keep_their_data(tmp_path: Path) -> None:
+    assert databases(tmp_path, "status").startswith("no server runs")
+    exports = databases(tmp_path, "start")
+    try:
+        urls = [line.partition("='")[2].rstrip("'") for line in exports.splitlines()]
+        servers = [Server.from_url(kind, url) for kind, url in zip(KINDS, urls, strict=True)]
+        kept = [Database(server, "kept").create() for server in servers]
+        assert databases(tmp_path, "start") == databases(tmp_path, "env") == exports
+        assert databases(tmp_path, "status").splitlines()[0].startswith(f"mysql {servers[0].version} on")
+
+        databases(tmp_path, "stop")
+        for server in servers:
+            with pytest.raises(pymysql.err.OperationalError):
+                server.connect()
+        assert databases(tmp_path, "start") == exports
+        for database in kept:
+            database.connect().close()
+    finally:
+        databases(tmp_path, "stop")
