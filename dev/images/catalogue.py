@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dev.cache import REPOSITORY, cache_dir
-from dev.console import run, say
+from dev.console import SetupError, run, say
 from dev.images import machine, rootfs
 from dev.images.builders import OFFICIAL_PYTHON, Builder
 
@@ -113,9 +113,14 @@ def _build_from_rootfs(
 
 
 def digest(inputs: Iterable[Path], *words: str) -> str:
-    """Twelve hex digits over the names and contents of files, those in folders included, and over `words`."""
+    """Twelve hex digits over the names and contents of files, those in folders included, and over `words`.
+
+    Raises SetupError when one of `inputs` does not exist.
+    """
     result = hashlib.sha256("\0".join(words).encode())
     for path in inputs:
+        if not path.exists():
+            raise SetupError(f"{path} is missing, and an image is made from it")
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             name = str(file.relative_to(path.parent))
             if file.is_file() and not any(part in name for part in GENERATED):

@@ -1,6 +1,6 @@
 """The keys of images, and what a build is told of the machine.
 
-- a key changes with a file's name, its contents and the words around; not with what Python generates
+- a key changes with a file's name, its contents and the words around; not with what Python generates; a missing source is named; a missing source is named
 - pip.conf carries the machine's index and proxy, and the build's own path of the certificates
 """
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from dev.console import SetupError
 from dev.images.catalogue import digest
 from dev.images.machine import pip_conf
 
@@ -53,6 +54,11 @@ def test_generated_files_leave_the_key(source: Path) -> None:
     (source / "package" / "__pycache__").mkdir()
     (source / "package" / "__pycache__" / "a.pyc").write_bytes(b"byte code")
     assert digest([source]) == before
+
+
+def test_a_missing_source_is_named(source: Path) -> None:
+    with pytest.raises(SetupError, match=r"README\.md is missing, and an image is made from it"):
+        digest([source, source / "README.md"])
 
 
 def test_pip_conf_carries_the_machine_and_the_path_inside_the_build(monkeypatch: pytest.MonkeyPatch) -> None:
