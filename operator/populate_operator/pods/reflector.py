@@ -7,14 +7,15 @@ import json
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import aiohttp
 
 from populate_operator.pods.cache import PodCache
-from populate_operator.pods.errors import ApiError, Expired, status_error
+from populate_operator.pods.errors import ApiError, Expired, Unreachable, status_error
 from populate_operator.pods.names import JOB_PODS
 from populate_operator.pods.parse import view_of
 from populate_operator.pods.session import ApiSession, JsonObject
@@ -35,6 +36,28 @@ class WatchTiming:
     silence: float = 50.0
     longest_pause: float = 10.0
     page: int = 500  # pods per page of a list
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEvent:
+    """One line of a watch; `version` is where the next watch may begin."""
+
+    kind: str  # ADDED, MODIFIED, DELETED or BOOKMARK
+    object: JsonObject
+    version: str
+
+
+def parse_event(line: bytes) -> WatchEvent:
+    """Raises the error that an ERROR event tells, and Unreachable for a line that is no event."""
+    try:
+        event = json.loads(line)
+        raw = event["object"]
+        if event["type"] != "ERROR":
+            return WatchEvent(event["type"], raw, str(raw["metadata"]["resourceVersion"]))
+        status, reason, message = int(raw["code"]), str(raw.get("reason")), str(raw.get("message"))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Unreachable(f"the pod watch sent what is no event: {line[:200]!r}") from error
+    raise status_error(status, reason, f"pod watch: {message}")
 
 
 def reconnect_pause(failures: int, chance: float, longest: float) -> float:
@@ -100,14 +123,15 @@ class Reflector:
 
     async def _watch(self) -> None:
         before = self._version
-        async for event in self._events():
-            self._heard()
-            self._failures = 0
-            self._apply(event)
+        async with aclosing(self._events()) as events:
+            async for event in events:
+                self._heard()
+                self._failures = 0
+                self._apply(event)
         # A server that ends each watch at once without a word must not be asked in a tight loop.
         self._failures = self._failures + 1 if self._version == before else 0
 
-    async def _events(self) -> AsyncIterator[JsonObject]:
+    async def _events(self) -> AsyncGenerator[WatchEvent, None]:
         query: dict[str, str | int] = {
             "labelSelector": JOB_PODS,
             "watch": "1",
@@ -120,20 +144,15 @@ class Reflector:
             async for line in body:
                 if not line.endswith(b"\n"):  # cut in the middle of an event: it comes again
                     return
-                yield json.loads(line)
+                yield parse_event(line)
 
-    def _apply(self, event: JsonObject) -> None:
-        raw = event["object"]
-        match event["type"]:
+    def _apply(self, event: WatchEvent) -> None:
+        match event.kind:
             case "ADDED" | "MODIFIED":
-                self._notify(self._cache.put(view_of(raw)))
+                self._notify(self._cache.put(view_of(event.object)))
             case "DELETED":
-                self._notify(self._cache.drop(view_of(raw)))
-            case "ERROR":
-                raise status_error(
-                    int(raw.get("code") or 500), raw.get("reason") or "", raw.get("message") or str(raw)
-                )
-        self._version = raw["metadata"]["resourceVersion"]
+                self._notify(self._cache.drop(view_of(event.object)))
+        self._version = event.version
 
     def _heard(self) -> None:
         self.heard_at = time.monotonic()

@@ -30,6 +30,7 @@ JsonObject = dict[str, Any]
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 JSON = "application/json"
+MERGE = "application/merge-patch+json"
 STRATEGIC_MERGE = "application/strategic-merge-patch+json"
 
 _LONGEST_PAUSE = 30.0
@@ -134,7 +135,7 @@ class ApiSession:
                 yield response.content
             finally:
                 response.close()
-        except _NO_ANSWER as error:
+        except (*_NO_ANSWER, ValueError) as error:  # ValueError: a line longer than the buffer
             raise _unreachable(request, error) from error
 
     async def _retried(self, request: _Request, seconds: float, attempts: int) -> bytes:
