@@ -1,6 +1,7 @@
 """The keys of images, and what a build is told of the machine.
 
-- a key changes with a file's name, its contents and the words around; not with what Python generates; a missing source is named; a missing source is named
+- a key changes with a file's name, its contents and the words around; not with what Python generates;
+  a missing source is named
 - pip.conf carries the machine's index and proxy, and the build's own path of the certificates
 """
 
