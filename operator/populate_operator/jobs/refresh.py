@@ -9,6 +9,7 @@ from populate_operator.jobs import refresh_statements as statements
 from populate_operator.jobs.batches import batches
 from populate_operator.jobs.context import Context
 from populate_operator.jobs.database import Database, Row, Statement
+from populate_operator.jobs.errors import BadKeySource, StatementRefused
 from populate_operator.jobs.relations import Relation
 
 _PAGE = 10_000  # keys read at once: bounds memory
@@ -25,9 +26,15 @@ class RefreshResult(TypedDict):
 
 
 def add_new(database: Database, context: Context, source: Relation, *, priority: int, delay: float) -> int:
-    """Insert (key source - target - jobs) as pending; the number of jobs added."""
+    """Insert (key source - target - jobs) as pending; the number of jobs added.
+
+    Raises BadKeySource when a key is, for one, NULL.
+    """
     statement = statements.build_insert_new(context.queue, source, priority=priority, delay=delay)
-    return database.execute(statement)
+    try:
+        return database.execute(statement)
+    except StatementRefused as error:
+        raise BadKeySource(f"the key source yields keys that the queue cannot hold: {error}") from error
 
 
 def repend_undone(database: Database, context: Context, source: Relation) -> int:

@@ -59,9 +59,9 @@ def build_missing(queue: Queue, source: Relation) -> str:
 def build_select_undone(queue: Queue, source: Relation, limit: int) -> Statement:
     """Keys of `success` jobs that are in the key source and no longer in the target."""
     return Statement(
-        f"SELECT {columns(queue.names, 'j')} FROM {queue.jobs.sql} AS j "
-        f"WHERE j.`status` = 'success' AND {_in_source(queue, source)} "
-        f"AND NOT {_in_target(queue)} LIMIT {limit:d}",
+        f"SELECT {columns(queue.names, 'j')} FROM {queue.jobs.sql} AS j {_target_of_job(queue)} "
+        f"WHERE j.`status` = 'success' AND t.{quote(queue.names[0])} IS NULL "
+        f"AND {_in_source(queue, source)} LIMIT {limit:d}",
         source.parameters,
         source.schema,
     )
@@ -71,15 +71,16 @@ def build_select_done(queue: Queue, limit: int) -> Statement:
     """Keys of pending jobs whose key is in the target already."""
     return Statement(
         f"SELECT {columns(queue.names, 'j')} FROM {queue.jobs.sql} AS j "
-        f"WHERE j.`status` = 'pending' AND {_in_target(queue)} LIMIT {limit:d}"
+        f"WHERE j.`status` = 'pending' AND EXISTS (SELECT 1 FROM {queue.target.sql} AS t "
+        f"WHERE {queue.match(queue.jobs, 'j', queue.target, 't')}) LIMIT {limit:d}"
     )
 
 
 def build_select_vanished(queue: Queue, source: Relation, limit: int) -> Statement:
     """Keys of finished jobs that are neither in the key source nor in the target, whatever their age."""
     return Statement(
-        f"{_select_absent(queue, source)} AND j.`status` IN ('success', 'error') "
-        f"AND NOT {_in_target(queue)} LIMIT {limit:d}",
+        f"{_select_absent(queue, source, _target_of_job(queue))} AND j.`status` IN ('success', 'error') "
+        f"AND t.{quote(queue.names[0])} IS NULL LIMIT {limit:d}",
         source.parameters,
         source.schema,
     )
@@ -91,7 +92,8 @@ def build_select_stale(queue: Queue, source: Relation, timeout: float, limit: in
     Neither ignored jobs nor reserved ones: work on those is under way and is settled first.
     """
     return Statement(
-        f"{_select_absent(queue, source)} AND j.`status` IN ('pending', 'success', 'error') "
+        # Not `status IN (...)`: that would be looked up in the index, a row at a time.
+        f"{_select_absent(queue, source)} AND j.`status` <> 'reserved' AND j.`status` <> 'ignore' "
         f"AND j.`created_time` < CURRENT_TIMESTAMP - INTERVAL %s MICROSECOND LIMIT {limit:d}",
         (*source.parameters, microseconds(timeout)),
         source.schema,
@@ -141,17 +143,16 @@ def build_count_target(queue: Queue, source: Relation, *, is_distinct: bool) -> 
     return Statement(sql, source.parameters, source.schema)
 
 
-def _select_absent(queue: Queue, source: Relation) -> str:
+def _select_absent(queue: Queue, source: Relation, join: str = "") -> str:
     return (
-        f"SELECT {columns(queue.names, 'j')} FROM {queue.jobs.sql} AS j "
+        f"SELECT {columns(queue.names, 'j')} FROM {queue.jobs.sql} AS j {join} "
         f"LEFT JOIN {source.sql} AS k ON {queue.match(queue.jobs, 'j', source, 'k')} "
         f"WHERE k.{quote(queue.names[0])} IS NULL"
     )
 
 
-def _in_target(queue: Queue) -> str:
-    match = queue.match(queue.jobs, "j", queue.target, "t")
-    return f"EXISTS (SELECT 1 FROM {queue.target.sql} AS t WHERE {match})"
+def _target_of_job(queue: Queue) -> str:
+    return f"LEFT JOIN {queue.target.sql} AS t ON {queue.match(queue.jobs, 'j', queue.target, 't')}"
 
 
 def _in_source(queue: Queue, source: Relation) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import sqlglot
@@ -42,6 +43,7 @@ class Condition:
     has_subquery: bool
 
 
+@lru_cache(maxsize=256)
 def read_condition(text: str) -> Condition:
     """Check a restriction, such as `subject_id > 3 AND session_date >= '2026-01-01'`.
 
