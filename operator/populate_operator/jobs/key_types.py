@@ -12,12 +12,14 @@ import re
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from datetime import time as time_of_day
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from typing import Any, TypeAlias
 from uuid import UUID
 
 KeyValue: TypeAlias = int | float | str | bytes | Decimal | date | datetime | timedelta | UUID
 JsonValue: TypeAlias = str | int | float
+
+_EXACT = Context(prec=65)  # the most digits that a decimal column can have
 
 
 class KeyType:
@@ -83,12 +85,15 @@ class FixedPoint(KeyType):
             raise TypeError("it has to be a decimal, or its text")
         try:
             exact = Decimal(value)
-            rounded = exact.quantize(Decimal(1).scaleb(-self.scale))
+            rounded = exact.quantize(Decimal(1).scaleb(-self.scale), context=_EXACT)
         except InvalidOperation as error:
             raise ValueError("it is not a decimal number") from error
         if rounded != exact:
             raise ValueError(f"it has more than {self.scale} digits after the point")
         return rounded if rounded else abs(rounded)  # -0.00 is 0.00 to the database
+
+    def to_json(self, value: Any) -> JsonValue:
+        return format(value, "f")
 
 
 class Text(KeyType):
