@@ -145,7 +145,8 @@ def reason_beyond_the_job(pod: PodView) -> str | None:
 
 def retry_delay(retry: Retry, attempt: int) -> float:
     """Seconds until the retry of a job whose attempt number `attempt` failed: doubled each time, capped."""
-    return min(retry.backoff_seconds * 2.0 ** (attempt - 1), retry.max_backoff_seconds)
+    doublings = min(attempt - 1, 64)  # far beyond any cap, and within what a float holds
+    return min(retry.backoff_seconds * 2.0**doublings, retry.max_backoff_seconds)
 
 
 def attempts_after(outcome: Outcome, attempt: int) -> int:

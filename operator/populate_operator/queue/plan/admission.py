@@ -35,7 +35,8 @@ def plan_admission(spec: PopulateQueueSpec, observed: Observed, now: datetime) -
     room = _room(spec, observed, now)
     podless = [job for job in observed.jobs if not observed.pod_of(job) and job.pod not in observed.refused]
     wanted = [job for job in podless if _is_fresh(job, observed)][:room]
-    surplus = [job for job in podless if job not in wanted]
+    names = {job.pod for job in wanted}
+    surplus = [job for job in podless if job.pod not in names]
     yield from _plan_orphans(surplus, observed)
     if not is_proved:
         return

@@ -1,0 +1,80 @@
+"""What the operator writes to the PopulateQueue objects themselves: status, finalizer, annotation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from populate_operator.pods.errors import Conflict, NotFound
+from populate_operator.pods.owner import QueueRef
+from populate_operator.pods.session import MERGE, ApiSession, JsonObject
+
+QUEUE_FINALIZER = "populate.datajoint.io/queue"
+REFRESH_ANNOTATION = "populate.datajoint.io/refresh"
+_GROUP_PATH = "/apis/populate.datajoint.io/v1alpha1"
+_PLURAL = "populatequeues"
+
+
+class QueueApi:
+    """Calls about PopulateQueues; all raise ApiError but where a method says otherwise."""
+
+    def __init__(self, session: ApiSession) -> None:
+        self._session = session
+
+    async def patch_status(self, queue: QueueRef, status: JsonObject) -> None:
+        """Write the status; nothing happens when the queue is gone."""
+        # The uid makes the server refuse where another queue has taken the name.
+        body: JsonObject = {"metadata": {"uid": queue.uid}, "status": status}
+        try:
+            await self._patch(queue, body, "/status")
+        except (NotFound, Conflict):
+            return
+
+    async def set_finalizer(self, queue: QueueRef, metadata: Mapping[str, Any], *, present: bool) -> None:
+        """Add our finalizer or remove it; others' stay. `metadata` is the queue's as last observed.
+
+        Raises Conflict when the queue has changed since then: observe it and try again.
+        """
+        finalizers = list(metadata.get("finalizers") or ())
+        if (QUEUE_FINALIZER in finalizers) == present:
+            return
+        others = [one for one in finalizers if one != QUEUE_FINALIZER]
+        wanted = [*others, QUEUE_FINALIZER] if present else others
+        version = metadata["resourceVersion"]  # custom resources have no strategic merge: hence the lock
+        try:
+            await self._patch(queue, {"metadata": {"finalizers": wanted, "resourceVersion": version}})
+        except NotFound:
+            return
+
+    async def clear_refresh_request(self, queue: QueueRef) -> None:
+        """Remove the annotation that asked for a refresh, so that setting it again is a change."""
+        try:
+            await self._patch(
+                queue, {"metadata": {"uid": queue.uid, "annotations": {REFRESH_ANNOTATION: None}}}
+            )
+        except (NotFound, Conflict):
+            return
+
+    async def get(self, queue: QueueRef) -> JsonObject | None:
+        """The queue as it is now; None when it is gone, or another has taken its name."""
+        try:
+            found = await self._session.request("GET", _path(queue))
+        except NotFound:
+            return None
+        return found if found["metadata"]["uid"] == queue.uid else None
+
+    async def list_uids(self, namespaces: Sequence[str]) -> frozenset[str]:
+        """The uids of all queues, of `namespaces` only where some are given."""
+        paths = [f"{_GROUP_PATH}/namespaces/{one}/{_PLURAL}" for one in namespaces]
+        uids: set[str] = set()
+        for path in paths or [f"{_GROUP_PATH}/{_PLURAL}"]:
+            found = await self._session.request("GET", path)
+            uids.update(item["metadata"]["uid"] for item in found["items"])
+        return frozenset(uids)
+
+    async def _patch(self, queue: QueueRef, body: JsonObject, part: str = "") -> None:
+        await self._session.request("PATCH", _path(queue) + part, body=body, content_type=MERGE)
+
+
+def _path(queue: QueueRef) -> str:
+    return f"{_GROUP_PATH}/namespaces/{queue.namespace}/{_PLURAL}/{queue.name}"

@@ -1,0 +1,100 @@
+"""From a queue's spec to its job table: the account from the Secret, TLS, the key source from the class."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from populate_operator.jobs import Database, JobTable, Tls
+from populate_operator.pods.client import PodApi
+from populate_operator.pods.errors import NotFound
+from populate_operator.queue.connection import Database as DatabaseSpec
+from populate_operator.queue.resource import PopulateQueueSpec
+
+REREAD_SECONDS = 30.0  # how soon a rotated Secret is followed; a refused account is read again at once
+
+
+class NotReady(Exception):
+    """Something the queue needs is not there yet: a CamelCase reason, and a message with the remedy."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason, self.message = reason, message
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What the Secrets hold."""
+
+    user: str
+    password: str
+    ca: str | None
+
+
+class AccountReader:
+    """Reads a queue's Secrets by name, and again from time to time: nothing may list or watch Secrets."""
+
+    def __init__(self, api: PodApi, namespace: str) -> None:
+        self._api, self._namespace = api, namespace
+        self._known: tuple[DatabaseSpec, Account, float] | None = None
+
+    def forget(self) -> None:
+        """Read again at the next call: the account was refused."""
+        self._known = None
+
+    async def account(self, database: DatabaseSpec) -> Account:
+        """The account for `database`. Raises NotReady and ApiError."""
+        known = self._known
+        if known and known[0] == database and time.monotonic() - known[2] < REREAD_SECONDS:
+            return known[1]
+        credentials, tls = database.credentials, database.tls
+        user = await self._text(credentials.secret_name, credentials.username_key)
+        password = await self._text(credentials.secret_name, credentials.password_key)
+        ca = await self._text(tls.ca_secret_name, tls.ca_key) if tls.ca_secret_name else None
+        account = Account(user, password, ca)
+        self._known = (database, account, time.monotonic())
+        return account
+
+    async def _text(self, secret: str, key: str) -> str:
+        try:
+            data = await self._api.secret(self._namespace, secret)
+        except NotFound:
+            raise NotReady(
+                "SecretNotFound", f"there is no Secret {secret} in namespace {self._namespace}: create it"
+            ) from None
+        if key not in data:
+            raise NotReady(
+                "SecretIncomplete", f"Secret {secret} in namespace {self._namespace} has no key {key}: add it"
+            )
+        try:
+            return data[key].decode()
+        except UnicodeDecodeError:
+            raise NotReady("SecretIncomplete", f"key {key} of Secret {secret} is not UTF-8 text") from None
+
+
+def build_table(spec: PopulateQueueSpec, account: Account, key_source: str | None) -> JobTable:
+    """The job table that the spec describes; nothing is read yet. Pure."""
+    database = Database(
+        host=spec.database.host,
+        port=spec.database.port,
+        user=account.user,
+        password=account.password,
+        tls=Tls(mode=spec.database.tls.mode, ca=account.ca),
+    )
+    return JobTable(
+        database,
+        schema=spec.schema_name,
+        table=spec.table,
+        key_source=key_source,
+        restrictions=spec.restrictions,
+        keep_completed=spec.keep_completed,
+        default_priority=spec.priority,
+    )
+
+
+def table_id(spec: PopulateQueueSpec, schema: str, table: str) -> str:
+    """One name for a table on a server, by which queues of the same pipeline find each other."""
+    return "/".join(
+        quote(part, safe="") for part in (f"{spec.database.host}:{spec.database.port}", schema, table)
+    )

@@ -1,0 +1,122 @@
+"""What takes long and must not hold up settling: refreshes, asking the class for its key source, events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import structlog
+
+from populate_operator.jobs import JobsError
+from populate_operator.metrics import REFRESH_SECONDS
+from populate_operator.pods.errors import ApiError
+from populate_operator.pods.owner import QueueRef
+from populate_operator.pods.probe import ProbeFailed, build_probe, run_probe
+from populate_operator.queue.clock import utc_now
+from populate_operator.queue.conditions import Trouble
+from populate_operator.queue.events import EventText, refreshed
+from populate_operator.queue.memory import Memory, retry_seconds
+from populate_operator.queue.requests import PodFactory
+from populate_operator.queue.resource import PopulateQueueSpec
+from populate_operator.queue.services import Services
+from populate_operator.queue.store import QueueStore
+from populate_operator.queue.trouble import is_about_reaching, trouble_of
+
+log = structlog.get_logger(__name__)
+
+
+class Background:
+    """The tasks of one queue. Each calls `wake` when it has news for the next pass."""
+
+    def __init__(self, queue: QueueRef, services: Services, memory: Memory, wake: Callable[[], None]) -> None:
+        self._queue, self._services, self._memory, self._wake = queue, services, memory, wake
+        self._refresh: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        """Cancel everything. A refresh in the database runs to its end there; that harms nothing."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def publish(self, news: EventText) -> None:
+        """Publish an event about the queue; nobody waits for it."""
+        event = self._services.events.publish(
+            self._queue, news.kind, news.reason, news.message, times=news.times
+        )
+        self._start(event)
+
+    # --- refresh ----------------------------------------------------------------------------------
+
+    def refresh(self, spec: PopulateQueueSpec, store: QueueStore) -> None:
+        """Begin a refresh, unless one is under way."""
+        self._memory.refreshed_at, self._memory.refresh_requested = utc_now(), False
+        if self._refresh is None or self._refresh.done():
+            self._refresh = self._start(self._run_refresh(spec, store))
+
+    async def _run_refresh(self, spec: PopulateQueueSpec, store: QueueStore) -> None:
+        try:
+            result = await store.refresh(spec)
+            await self._release_abandoned(store)
+        except (JobsError, ApiError) as error:
+            log.warning("refresh failed", queue=self._queue.name, error=str(error))
+            self._memory.note_refresh_failure(
+                trouble_of(error),
+                utc_now(),
+                is_database=isinstance(error, JobsError) and is_about_reaching(error),
+            )
+        else:
+            self._memory.note_refresh(result, utc_now())
+            REFRESH_SECONDS.labels(self._queue.namespace, self._queue.name).observe(result.seconds)
+            news = refreshed(result)
+            if news:
+                self.publish(news)
+        self._wake()
+
+    async def _release_abandoned(self, store: QueueStore) -> None:
+        """Give the rows of queues that no longer exist back, once the API server has confirmed that."""
+        owners = await store.other_owners()
+        if not owners:
+            return
+        living = await self._services.queues.list_uids(self._services.namespaces)
+        for owner, uid in owners.items():
+            if uid not in living:
+                names = [pod.name for pod in self._services.watch.pods_of(uid)]
+                released = await store.release_owner(owner, except_hosts=names)
+                log.info("abandoned jobs released", queue=self._queue.name, owner=owner, jobs=released)
+
+    # --- key source of the class ------------------------------------------------------------------
+
+    def ask_class(self, factory: PodFactory, fingerprint: str) -> None:
+        """Begin to ask the class for its key source, unless that is known or under way."""
+        asked = self._memory.key_source
+        if asked.fingerprint == fingerprint or utc_now() < asked.not_before:
+            return
+        asked.begin(fingerprint)
+        self._start(self._run_probe(factory, fingerprint))
+
+    async def _run_probe(self, factory: PodFactory, fingerprint: str) -> None:
+        asked = self._memory.key_source
+        try:
+            await factory.prepare(self._services)
+            probe = build_probe(factory.sample())
+            query = await run_probe(self._services.session, self._services.api, probe)
+        except (ProbeFailed, ApiError, ValueError) as error:
+            log.warning("key source not told", queue=self._queue.name, error=str(error))
+            asked.fail(fingerprint, Trouble("KeySourceUnknown", str(error)), utc_now(), retry_seconds)
+        else:
+            asked.succeed(fingerprint, query)
+        self._wake()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._end)
+        return task
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception():
+            log.error("background work failed", queue=self._queue.name, exc_info=task.exception())

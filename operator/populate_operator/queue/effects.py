@@ -1,0 +1,209 @@
+"""Carries out the plan: each kind of action as one batch, its results folded into the next observation."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from populate_operator.metrics import CREATED, SETTLED
+from populate_operator.pods.batch import CreateResult, create_many, delete_many, release_many
+from populate_operator.pods.build import build_pod
+from populate_operator.pods.errors import ApiError, Refused, Unreachable
+from populate_operator.pods.owner import QueueRef
+from populate_operator.pods.view import PodView
+from populate_operator.queue import plan as p
+from populate_operator.queue.clock import utc_now
+from populate_operator.queue.events import template_rejected
+from populate_operator.queue.memory import Memory
+from populate_operator.queue.outcome import CannotStart, Complete, Failed, Ignored
+from populate_operator.queue.requests import PodFactory
+from populate_operator.queue.services import Services
+from populate_operator.queue.store import QueueStore
+
+A = TypeVar("A", bound=p.Action)
+
+# Reserved and created in portions, so that a crash or a deposed leader leaves few pods to be made up for.
+PORTION = 200
+
+
+class Effects:
+    """The effects of one queue's plan. `store` is None while the database cannot be used."""
+
+    def __init__(
+        self,
+        queue: QueueRef,
+        services: Services,
+        memory: Memory,
+        store: QueueStore | None,
+        factory: PodFactory,
+    ) -> None:
+        self._queue, self._services, self._memory = queue, services, memory
+        self._store, self._factory = store, factory
+
+    async def apply(self, actions: Sequence[p.Action], observed: p.Observed) -> p.Observed:
+        """Apply `actions` and return what is known then. Raises JobsError, ApiError and NotLeading."""
+        for step in (
+            self._check_target,
+            self._check_gone,
+            self._read_logs,
+            self._settle,
+            self._take_back,
+            self._release_pods,
+            self._delete_pods,
+            self._prove,
+            self._reserve,
+            self._create,
+        ):
+            self._services.fence()
+            observed = await step(actions, observed)
+        return replace(observed, pods=self.pods())
+
+    def pods(self) -> dict[str, PodView]:
+        """This queue's pods as the watch and our own writes have them."""
+        return {pod.name: pod for pod in self._services.watch.pods_of(self._queue.uid)}
+
+    # --- questions --------------------------------------------------------------------------------
+
+    async def _check_target(self, actions: Sequence[p.Action], observed: p.Observed) -> p.Observed:
+        held = [job for action in _of(p.CheckTarget, actions) for job in action.jobs]
+        if not held or self._store is None:
+            return observed
+        return replace(observed, in_target={**observed.in_target, **await self._store.check_target(held)})
+
+    async def _check_gone(self, actions: Sequence[p.Action], observed: p.Observed) -> p.Observed:
+        names = [name for action in _of(p.CheckGone, actions) for name in action.pods]
+        found = await asyncio.gather(*(self._services.api.get(self._queue.namespace, name) for name in names))
+        for pod in found:
+            if pod:
+                self._services.watch.remember(pod)
+        missing = frozenset(name for name, pod in zip(names, found, strict=True) if pod is None)
+        return replace(observed, gone=observed.gone | missing)
+
+    async def _read_logs(self, actions: Sequence[p.Action], observed: p.Observed) -> p.Observed:
+        wanted = _of(p.ReadLog, actions)
+        texts = await asyncio.gather(
+            *(
+                self._services.api.log_tail(self._queue.namespace, one.pod.name, one.container)
+                for one in wanted
+            )
+        )
+        read = {one.pod.name: text for one, text in zip(wanted, texts, strict=True)}
+        return replace(observed, logs={**observed.logs, **read})
+
+    # --- jobs -------------------------------------------------------------------------------------
+
+    async def _settle(self, actions: Sequence[p.Action], observed: p.Observed) -> p.Observed:
+        settled = _of(p.Settle, actions)
+        if not settled or self._store is None or observed.reservations is None:
+            return observed
+        effective = await self._store.settle([(one.job, one.outcome) for one in settled])
+        self._count([one for one, took in zip(settled, effective, strict=True) if took])
+        # Whether or not it took effect, the row is not ours any more.
+        ended = {one.job.pod for one in settled}
+        left = {name: job for name, job in observed.reservations.items() if name not in ended}
+        return replace(observed, reservations=left)
+
+    def _count(self, effective: Sequence[p.Settle]) -> None:
+        for one in effective:
+            kind = type(one.outcome).__name__
+            SETTLED.labels(self._queue.namespace, self._queue.name, kind).inc()
+        done = sum(isinstance(one.outcome, Complete | Failed | Ignored) for one in effective)
+        self._memory.note_settled(done, utc_now())
+        self._memory.figures_stale = True
+        if any(isinstance(one.outcome, Complete) for one in effective):
+            self._services.on_completed(self._factory.table_id)
+
+    async def _take_back(self, actions: Sequence[p.Action], observed: p.Observed) -> p.Observed:
+        for action in _of(p.TakeBack, actions):
+            if self._store is None or observed.reservations is None:
+                return observed
+            job = await self._store.take_back(action.pod, version=self._factory.version)
+            if job:
+                observed = replace(observed, reservations={**observed.reservations, job.pod: job})
+            else:
+                observed = replace(observed, held_elsewhere=observed.held_elsewhere | {action.pod.name})
+        return observed
+
+    async def _reserve(self, actions: Sequence[p.Action], observed: p.Observed) -> p.Observed:
+        for action in _of(p.Reserve, actions):
+            if self._store is None or observed.reservations is None:
+                return observed
+            limit = min(action.limit, PORTION)
+            new = await self._store.reserve(limit, queue=self._queue.name, version=self._factory.version)
+            self._memory.figures_stale = True
+            due = observed.due if len(new) == limit else 0
+            held = {**observed.reservations, **{job.pod: job for job in new}}
+            observed = replace(observed, reservations=held, due=due)
+        return observed
+
+    # --- pods -------------------------------------------------------------------------------------
+
+    async def _release_pods(self, actions: Sequence[p.Action], observed: p.Observed) -> p.Observed:
+        pods = [action.pod for action in _of(p.ReleasePod, actions)]
+        for pod in await release_many(self._services.api, pods):
+            if isinstance(pod, PodView):
+                self._services.watch.remember(pod)
+        return observed
+
+    async def _delete_pods(self, actions: Sequence[p.Action], observed: p.Observed) -> p.Observed:
+        deletions = _of(p.DeletePod, actions)
+        for force in (False, True):
+            pods = [one.pod for one in deletions if one.force == force]
+            errors = await delete_many(self._services.api, pods, grace_seconds=0 if force else None)
+            for pod, error in zip(pods, errors, strict=True):
+                if error is None:  # known before the watch tells, so that it is not asked for twice
+                    self._services.watch.remember(
+                        replace(pod, deleting_since=pod.deleting_since or utc_now())
+                    )
+        return observed
+
+    async def _prove(self, actions: Sequence[p.Action], observed: p.Observed) -> p.Observed:
+        if not _of(p.ProveTemplate, actions):
+            return observed
+        try:
+            await self._factory.prepare(self._services)
+            await self._services.api.prove(build_pod(self._factory.sample()))
+        except (Refused, ValueError) as error:
+            reason = "QuotaExceeded" if isinstance(error, Refused) and error.is_quota else "TemplateRejected"
+            message = f"spec.template: {error}"
+            news = template_rejected(message)
+            await self._services.events.publish(self._queue, news.kind, news.reason, news.message)
+            return replace(observed, backoff=observed.backoff.after_failure(utc_now(), reason, message))
+        self._memory.proved_template = self._memory.known_template
+        return replace(observed, template_proved=True)
+
+    async def _create(self, actions: Sequence[p.Action], observed: p.Observed) -> p.Observed:
+        wanted = _of(p.CreatePod, actions)[:PORTION]
+        if not wanted:
+            return observed
+        await self._factory.prepare(self._services)
+        pods = [build_pod(self._factory.request(action.job)) for action in wanted]
+        results = await create_many(self._services.api, pods)
+        return replace(
+            observed,
+            refused={**observed.refused, **self._take_in(results)},
+            gone=observed.gone - {action.job.pod for action in wanted},
+        )
+
+    def _take_in(self, results: Sequence[CreateResult]) -> dict[str, CannotStart]:
+        created = [result.pod for result in results if result.pod]
+        for pod in created:
+            self._services.watch.remember(pod)
+        CREATED.labels(self._queue.namespace, self._queue.name).inc(len(created))
+        return {one.name: _refusal(one.error) for one in results if one.error and _is_refusal(one.error)}
+
+
+def _is_refusal(error: ApiError) -> bool:
+    """Whether the API server said no, as against saying nothing: then the pod may exist."""
+    return not isinstance(error, Unreachable)
+
+
+def _refusal(error: ApiError) -> CannotStart:
+    is_quota = isinstance(error, Refused) and error.is_quota
+    return CannotStart("QuotaExceeded" if is_quota else "PodRefused", error.message)
+
+
+def _of(kind: Callable[..., A] | type[A], actions: Sequence[p.Action]) -> list[A]:
+    return [action for action in actions if isinstance(action, kind)]  # type: ignore[arg-type]

@@ -1,0 +1,100 @@
+"""What one queue remembers between passes: caches only, all of it read again after a restart."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from populate_operator.queue.asked import KeySourceAnswer
+from populate_operator.queue.backoff import Backoff
+from populate_operator.queue.conditions import Trouble
+from populate_operator.queue.resource import PopulateQueueSpec
+from populate_operator.queue.status import LastRefresh, QueueStatus
+from populate_operator.queue.store import Figures
+
+RATE_WINDOW_SECONDS = 300.0
+_LEAST_PAUSE = timedelta(seconds=1)
+_LOAD = 20  # a figure or refresh that took a second is due again after twenty at the earliest
+FIRST_RETRY, LONGEST_RETRY = 0.5, 4.0  # seconds: back within 5 s of the database's return
+
+
+@dataclass(slots=True)
+class Memory:
+    """The caches of one queue."""
+
+    status: QueueStatus = field(default_factory=QueueStatus)
+    status_written_at: datetime | None = None
+    backoff: Backoff = field(default_factory=Backoff)
+
+    last_refresh: LastRefresh | None = None
+    refreshed_at: datetime | None = None  # when the last refresh began
+    refresh_requested: bool = False
+    refresh_not_before: datetime | None = None
+    refresh_trouble: Trouble | None = None  # why the last refresh failed
+    is_refresh_trouble_database: bool = False
+    refresh_failures: int = 0
+
+    proved_template: str = ""  # fingerprint of what the last accepted dry run was made of
+    known_template: str = ""  # fingerprint of what was last seen
+    key_source: KeySourceAnswer = field(default_factory=KeySourceAnswer)
+
+    figures: Figures | None = None
+    figures_stale: bool = True
+    figures_not_before: datetime | None = None
+    settled: deque[datetime] = field(default_factory=lambda: deque(maxlen=100_000))
+    failures: int = 0  # passes in a row that could not reach what they needed
+
+    def note_template(self, fingerprint: str) -> None:
+        """A changed template is proved anew, and the pause that the old one earned ends."""
+        if fingerprint != self.known_template:
+            self.known_template, self.backoff = fingerprint, Backoff()
+
+    @property
+    def is_template_proved(self) -> bool:
+        """Whether the template as last seen was accepted."""
+        return bool(self.known_template) and self.proved_template == self.known_template
+
+    def note_refresh(self, result: LastRefresh, now: datetime) -> None:
+        """A refresh succeeded; the next one keeps its distance even when asked for."""
+        self.last_refresh, self.refresh_trouble, self.refresh_failures = result, None, 0
+        self.refresh_not_before = now + max(_LEAST_PAUSE, timedelta(seconds=result.seconds))
+        self.figures_stale = True
+
+    def note_refresh_failure(self, trouble: Trouble, now: datetime, *, is_database: bool) -> None:
+        """A refresh failed; it is tried again soon, then less so."""
+        self.refresh_trouble, self.is_refresh_trouble_database = trouble, is_database
+        self.refresh_failures += 1
+        self.refresh_requested = True
+        self.refresh_not_before = now + timedelta(seconds=retry_seconds(self.refresh_failures))
+
+    def note_figures(self, figures: Figures, seconds: float, now: datetime) -> None:
+        """Figures were counted in `seconds`; what is expensive is counted less often."""
+        self.figures, self.figures_stale = figures, False
+        self.figures_not_before = now + max(_LEAST_PAUSE, timedelta(seconds=seconds * _LOAD))
+
+    def are_figures_due(self, now: datetime) -> bool:
+        """Whether to count again now."""
+        return self.figures_stale and (self.figures_not_before is None or now >= self.figures_not_before)
+
+    def note_settled(self, count: int, now: datetime) -> None:
+        """`count` jobs ended; forgets those before the window of the rate."""
+        self.settled.extend([now] * count)
+        while self.settled and (now - self.settled[0]).total_seconds() > RATE_WINDOW_SECONDS:
+            self.settled.popleft()
+
+
+def retry_seconds(failures: int) -> float:
+    """Pause before the next try after that many failures in a row."""
+    return min(FIRST_RETRY * 2.0 ** min(failures - 1, 10), LONGEST_RETRY)
+
+
+def fingerprint(spec: PopulateQueueSpec) -> str:
+    """Digest of everything that pods are made of."""
+    parts = spec.model_dump(
+        mode="json",
+        include={"template", "runner", "database", "active_deadline_seconds", "schema_name", "table"},
+    )
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,264 @@
+"""One pass over one queue: observe, plan, apply, one status write (design section 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from populate_operator.jobs import AccessDenied, JobsError
+from populate_operator.pods.errors import ApiError, Conflict
+from populate_operator.pods.owner import QueueRef
+from populate_operator.pods.queues import QUEUE_FINALIZER, REFRESH_ANNOTATION
+from populate_operator.queue import plan as p
+from populate_operator.queue.access import AccountReader, NotReady, build_table, table_id
+from populate_operator.queue.background import Background
+from populate_operator.queue.clock import utc_now
+from populate_operator.queue.conditions import Health, Trouble
+from populate_operator.queue.effects import Effects
+from populate_operator.queue.events import action_events, database_unreachable
+from populate_operator.queue.memory import Memory, fingerprint, retry_seconds
+from populate_operator.queue.plan.lifecycle import is_stuck
+from populate_operator.queue.requests import PodFactory
+from populate_operator.queue.resource import InvalidQueueError, PopulateQueueSpec, parse_spec
+from populate_operator.queue.services import Services
+from populate_operator.queue.statuses import StatusWriter
+from populate_operator.queue.store import QueueStore, owner_of
+from populate_operator.queue.trouble import Expected, is_about_reaching, trouble_of
+
+Body = Mapping[str, Any]
+_MANY = 1_000_000  # "some are due": how many is the database's affair
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a pass found of the database, and what it ran into."""
+
+    reservations: dict[str, p.Reservation] | None = None
+    next_due: float | None = None
+    database: Trouble | None = None
+    setup: Trouble | None = None
+    is_incomplete: bool = False  # something failed and is to be tried again soon
+
+
+class Reconciler:
+    """Brings one queue's pods and jobs in line with its spec, pass by pass."""
+
+    def __init__(self, queue: QueueRef, services: Services, wake: Callable[[], None]) -> None:
+        self.queue, self._services = queue, services
+        self.memory = Memory()
+        self.table_id, self.upstream = "", frozenset[str]()  # known once the database was read
+        self._accounts = AccountReader(services.api, queue.namespace)
+        self._background = Background(queue, services, self.memory, wake)
+        self._statuses = StatusWriter(queue, services, self.memory)
+        self._body: Body = {}
+        self._store: QueueStore | None = None
+        self._store_made_of: object = None
+
+    def observe(self, body: Body) -> None:
+        """Take in the queue as the API server last told it."""
+        if not self._body:
+            self._statuses.restore(body)
+        self._body = body
+        if _is_refresh_requested(body):
+            self.memory.refresh_requested = True
+
+    async def close(self) -> None:
+        """Stop what runs in the background."""
+        await self._background.close()
+
+    async def reconcile(self) -> float | None:
+        """One pass; seconds until the next is due by itself, None once a deleted queue is let go.
+
+        Raises NotLeading, and ApiError where the API server cannot be used at all.
+        """
+        metadata = self._body["metadata"]
+        is_deleting = bool(metadata.get("deletionTimestamp"))
+        if is_deleting and QUEUE_FINALIZER not in (metadata.get("finalizers") or ()):
+            return None
+        if not is_deleting:
+            await self._hold(metadata)
+        if _is_refresh_requested(self._body):
+            await self._services.queues.clear_refresh_request(self.queue)
+        try:
+            spec = parse_spec(self._body.get("spec"))
+        except InvalidQueueError as error:
+            return await self._report_invalid(str(error), is_deleting)
+        return await self._pass(spec, is_deleting)
+
+    async def _hold(self, metadata: Body) -> None:
+        """Keep our finalizer on a living queue, so that its pods can be settled when it is deleted."""
+        try:
+            await self._services.queues.set_finalizer(self.queue, metadata, present=True)
+        except Conflict:
+            return  # the change that we missed is on its way and brings another pass
+
+    async def _report_invalid(self, message: str, is_deleting: bool) -> float:
+        if is_deleting:  # without a spec nothing can be settled; another queue of the table re-pends the rows
+            for pod in self._services.watch.pods_of(self.queue.uid):
+                await self._services.api.delete(pod)
+                await self._services.api.release(pod)
+            await self._release_queue()
+        health = Health(setup=Trouble("InvalidSpec", message), is_deleting=is_deleting)
+        return await self._statuses.write(self._generation, health, ())
+
+    async def _pass(self, spec: PopulateQueueSpec, is_deleting: bool) -> float:
+        self.memory.note_template(fingerprint(spec))
+        found = await self._read(spec)
+        factory = PodFactory(self.queue, spec, self.table_id)
+        if spec.key_source.from_class and not is_deleting:
+            self._background.ask_class(factory, self.memory.known_template)
+        store = self._store if found.reservations is not None else None
+        effects = Effects(self.queue, self._services, self.memory, store, factory)
+        observed = self._observed(spec, found, effects, is_deleting)
+        try:
+            observed = await self._converge(spec, effects, observed, found)
+            if store and self.memory.are_figures_due(utc_now()):
+                await self._count(store)
+        except (JobsError, ApiError) as error:
+            self._note(error, found)
+        return await self._finish(spec, observed, found)
+
+    # --- observe ----------------------------------------------------------------------------------
+
+    async def _read(self, spec: PopulateQueueSpec) -> Findings:
+        found = Findings()
+        try:
+            store = await self._store_of(spec)
+            found.reservations, found.next_due = await store.read()
+        except (JobsError, ApiError, NotReady) as error:
+            self._note(error, found)
+            return found
+        target = store.table.target
+        self.table_id = table_id(spec, target.schema, target.table)
+        self.upstream = frozenset(table_id(spec, parent.schema, parent.table) for parent in target.parents)
+        return found
+
+    async def _store_of(self, spec: PopulateQueueSpec) -> QueueStore:
+        account = await self._accounts.account(spec.database)
+        key_source = self.memory.key_source.query if spec.key_source.from_class else spec.key_source.query
+        made_of = (spec.database, account, key_source, spec.restrictions, spec.keep_completed, spec.priority)
+        if self._store is None or self._store_made_of != made_of:
+            owner = owner_of(self._services.installation, self.queue.uid)
+            table = build_table(spec, account, key_source)
+            self._store = QueueStore(table, owner=owner, threads=self._services.threads)
+            self._store_made_of = made_of
+            self.memory.figures_stale = True
+        return self._store
+
+    def _observed(
+        self, spec: PopulateQueueSpec, found: Findings, effects: Effects, is_deleting: bool
+    ) -> p.Observed:
+        namespace, has_ended = self.queue.namespace, self._services.watch.has_ended
+        return p.Observed(
+            pods=effects.pods(),
+            reservations=found.reservations,
+            seen=frozenset(name for name in found.reservations or () if has_ended(namespace, name)),
+            due=_MANY if found.next_due == 0.0 else 0,
+            last_refresh=self.memory.refreshed_at,
+            refresh_requested=self.memory.refresh_requested,
+            refresh_not_before=self.memory.refresh_not_before,
+            key_source_known=not spec.key_source.from_class or self.memory.key_source.query is not None,
+            template_proved=self.memory.is_template_proved,
+            backoff=self.memory.backoff,
+            is_deleting=is_deleting,
+        )
+
+    # --- plan and apply ---------------------------------------------------------------------------
+
+    async def _converge(
+        self, spec: PopulateQueueSpec, effects: Effects, observed: p.Observed, found: Findings
+    ) -> p.Observed:
+        """Plan and apply until there is nothing new to do."""
+        tried: set[p.Action] = set()
+        while planned := p.plan(spec, observed, utc_now()):
+            new = [action for action in planned if action not in tried]
+            if not new:  # what is left has just failed: it is tried again after a pause
+                found.is_incomplete = True
+                break
+            tried.update(new)
+            observed = await effects.apply(new, observed)
+            observed = replace(observed, backoff=p.next_backoff(observed, new, utc_now()))
+            self.memory.backoff = observed.backoff
+            for news in action_events(new):
+                self._background.publish(news)
+            observed = await self._start_refresh(spec, new, observed)
+            if any(isinstance(action, p.ReleaseQueue) for action in new):
+                await self._release_queue()
+        return observed
+
+    async def _start_refresh(
+        self, spec: PopulateQueueSpec, actions: list[p.Action], observed: p.Observed
+    ) -> p.Observed:
+        if self._store is None or not any(isinstance(action, p.Refresh) for action in actions):
+            return observed
+        self._background.refresh(spec, self._store)
+        return replace(observed, last_refresh=self.memory.refreshed_at, refresh_requested=False)
+
+    async def _release_queue(self) -> None:
+        fresh = await self._services.queues.get(self.queue)
+        if fresh:
+            await self._services.queues.set_finalizer(self.queue, fresh["metadata"], present=False)
+
+    # --- report -----------------------------------------------------------------------------------
+
+    @property
+    def _generation(self) -> int:
+        return int(self._body["metadata"].get("generation") or 0)
+
+    def _note(self, error: Expected, found: Findings) -> None:
+        if isinstance(error, AccessDenied):
+            self._accounts.forget()
+        if is_about_reaching(error):
+            found.database = trouble_of(error)
+            self._background.publish(database_unreachable(found.database.message))
+        else:
+            found.setup = trouble_of(error)
+        found.is_incomplete = True
+
+    async def _count(self, store: QueueStore) -> None:
+        started = utc_now()
+        figures = await store.figures(started)
+        now = utc_now()
+        self.memory.note_figures(figures, (now - started).total_seconds(), now)
+
+    async def _finish(self, spec: PopulateQueueSpec, observed: p.Observed, found: Findings) -> float:
+        health = self._health(spec, observed, found)
+        self.memory.failures = self.memory.failures + 1 if found.is_incomplete else 0
+        status_due = await self._statuses.write(self._generation, health, tuple(observed.pods.values()))
+        return self._delay(spec, observed, found, status_due)
+
+    def _health(self, spec: PopulateQueueSpec, observed: p.Observed, found: Findings) -> Health:
+        memory, now = self.memory, utc_now()
+        refresh_database = memory.refresh_trouble if memory.is_refresh_trouble_database else None
+        refresh_setup = None if memory.is_refresh_trouble_database else memory.refresh_trouble
+        key_source = memory.key_source.trouble if spec.key_source.from_class else None
+        return Health(
+            is_database_known=found.reservations is not None,
+            database=found.database or refresh_database,
+            setup=found.setup or key_source or refresh_setup,
+            backoff=memory.backoff,
+            is_template_proved=memory.is_template_proved,
+            stuck_pods=tuple(pod.name for pod in observed.pods.values() if is_stuck(pod, now)),
+            is_suspended=spec.suspend,
+            is_deleting=observed.is_deleting,
+        )
+
+    def _delay(
+        self, spec: PopulateQueueSpec, observed: p.Observed, found: Findings, status_due: float
+    ) -> float:
+        now, memory = utc_now(), self.memory
+        times = [
+            p.next_wake(spec, observed, now, found.next_due or None),
+            now + timedelta(seconds=status_due),
+        ]
+        if memory.failures:
+            times.append(now + timedelta(seconds=retry_seconds(memory.failures)))
+        if memory.figures_stale and memory.figures_not_before:
+            times.append(memory.figures_not_before)
+        return max((min(times) - now).total_seconds(), 0.0)
+
+
+def _is_refresh_requested(body: Body) -> bool:
+    return bool((body["metadata"].get("annotations") or {}).get(REFRESH_ANNOTATION))

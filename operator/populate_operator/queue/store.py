@@ -1,0 +1,195 @@
+"""The jobs of one queue for asyncio: every call is one unit of blocking work in the bounded thread pool."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeVar, assert_never
+
+from populate_operator import jobs
+from populate_operator.jobs import BadKey, Fence, Job, JobTable, Key
+from populate_operator.pods.names import ENTROPY_BYTES, pod_name
+from populate_operator.pods.view import PodView
+from populate_operator.queue.outcome import (
+    CannotStart,
+    Complete,
+    Disrupted,
+    Failed,
+    Ignored,
+    Outcome,
+    RetryLater,
+)
+from populate_operator.queue.plan import Reservation
+from populate_operator.queue.progress import build_target
+from populate_operator.queue.report import build_recent_error
+from populate_operator.queue.resource import PopulateQueueSpec
+from populate_operator.queue.status import (
+    MAX_RECENT_ERRORS,
+    JobCounts,
+    LastRefresh,
+    RecentError,
+    TargetProgress,
+)
+
+T = TypeVar("T")
+
+OWNER_PREFIX = "populatequeue/"
+
+
+def owner_of(installation: str, queue_uid: str) -> str:
+    """The `user` of a queue's reservations; `installation` is the UID of the operator's namespace."""
+    return f"{OWNER_PREFIX}{installation}/{queue_uid}"
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a person wants to know of the table: counts, progress and the newest errors."""
+
+    jobs: JobCounts
+    target: TargetProgress
+    errors: tuple[RecentError, ...]
+
+
+class QueueStore:
+    """The job table of one queue, seen by `owner`. Every method raises JobsError."""
+
+    def __init__(self, table: JobTable, *, owner: str, threads: Executor) -> None:
+        self.table, self.owner, self._threads = table, owner, threads
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    async def read(self) -> tuple[dict[str, Reservation], float | None]:
+        """This queue's reservations by pod name, and the seconds until the next pending job is due."""
+
+        def work() -> tuple[dict[str, Reservation], float | None]:
+            held = {job.host: _reservation(job) for job in self.table.owned(self.owner)}
+            return held, self.table.next_due()
+
+        return await self._in_thread(work)
+
+    async def reserve(self, limit: int, *, queue: str, version: str) -> list[Reservation]:
+        """Reserve up to `limit` due jobs, each for a pod of a new name."""
+
+        def name(_key: Key, _attempt: int) -> str:
+            return pod_name(queue, os.urandom(ENTROPY_BYTES))
+
+        reserved = await self._in_thread(
+            lambda: self.table.reserve_many(limit, owner=self.owner, hosts=name, version=version)
+        )
+        return [_reservation(job) for job in reserved]
+
+    async def check_target(self, held: Sequence[Reservation]) -> dict[str, bool]:
+        """For each reservation's pod name whether its key is in the target."""
+
+        def work() -> dict[str, bool]:
+            keys = {job.pod: self.table.key(job.key) for job in held}
+            present = self.table.in_target(keys.values())
+            return {pod: key in present for pod, key in keys.items()}
+
+        return await self._in_thread(work)
+
+    async def settle(self, settled: Sequence[tuple[Reservation, Outcome]]) -> list[bool]:
+        """Write the outcomes, fenced; for each whether it took effect."""
+
+        def work() -> list[bool]:
+            return self.table.settle(
+                [
+                    build_settlement(self.table.key(job.key), Fence(self.owner, job.pod), outcome)
+                    for job, outcome in settled
+                ]
+            )
+
+        return await self._in_thread(work)
+
+    async def take_back(self, pod: PodView, *, version: str) -> Reservation | None:
+        """Reserve the job of a live pod for it again; None where that must not be."""
+
+        def work() -> Reservation | None:
+            try:
+                key = self.table.key(pod.key)
+            except BadKey:  # its annotation was edited: it cannot be told which job it runs
+                return None
+            fence = Fence(self.owner, pod.name)
+            if not self.table.take_back(key, fence=fence, attempt=pod.attempt, version=version):
+                return None
+            return Reservation(key.json, pod.name, pod.attempt, 0.0)
+
+        return await self._in_thread(work)
+
+    async def refresh(self, spec: PopulateQueueSpec) -> LastRefresh:
+        """Bring the queue up to date with its key source."""
+        started = datetime.now(UTC)
+        result = await self._in_thread(
+            lambda: self.table.refresh(
+                delay=spec.refresh.delay_seconds,
+                priority=spec.priority,
+                stale_timeout=spec.refresh.stale_timeout_seconds,
+                orphan_timeout=spec.refresh.orphan_timeout_seconds,
+                spared_owners=(OWNER_PREFIX,),
+            )
+        )
+        ended = datetime.now(UTC)
+        return LastRefresh(
+            time=ended.replace(microsecond=0),
+            seconds=round((ended - started).total_seconds(), 3),
+            **result,
+        )
+
+    async def figures(self, now: datetime) -> Figures:
+        """Counts, progress and the newest errors. The cost grows with the table: not for every pass."""
+
+        def work() -> Figures:
+            counts = self.table.progress()
+            scheduled = self.table.pending.scheduled().count()
+            total, populated = self.table.target_progress()
+            newest = list(self.table.errors.latest().limit(MAX_RECENT_ERRORS))
+            return Figures(
+                jobs=JobCounts(**counts | {"pending": counts["pending"] - scheduled}, scheduled=scheduled),
+                target=build_target(total, populated),
+                errors=tuple(_recent_error(job, now) for job in newest),
+            )
+
+        return await self._in_thread(work)
+
+    async def other_owners(self) -> dict[str, str]:
+        """Other queues of this installation that have reservations in this table: owner to queue uid."""
+        prefix = self.owner.rpartition("/")[0] + "/"
+        owners = await self._in_thread(lambda: self.table.owners(prefix))
+        return {owner: owner.removeprefix(prefix) for owner in owners if owner != self.owner}
+
+    async def release_owner(self, owner: str, *, except_hosts: Collection[str]) -> int:
+        """Re-pend what `owner`, a queue that no longer exists, had reserved, but for pods that are left."""
+        return await self._in_thread(lambda: self.table.release_owner(owner, except_hosts=except_hosts))
+
+
+def build_settlement(key: Key, fence: Fence, outcome: Outcome) -> jobs.Settlement:
+    """What an outcome means for the row (design section 4). Pure."""
+    match outcome:
+        case Complete(duration=duration):
+            return jobs.Complete(key, fence, duration)
+        case Failed(message=message, stack=stack):
+            return jobs.Error(key, fence, message, stack)
+        case RetryLater(delay=delay):
+            return jobs.Release(key, fence, delay)
+        case Disrupted() | CannotStart():
+            return jobs.Release(key, fence, counted=False)
+        case Ignored():
+            return jobs.Ignore(key, fence)
+    assert_never(outcome)
+
+
+def _reservation(job: Job) -> Reservation:
+    return Reservation(job.key.json, job.host, job.attempt, job.reserved_seconds or 0.0)
+
+
+def _recent_error(job: Job, now: datetime) -> RecentError:
+    return build_recent_error(job.key.json, job.error_message, job.host, _ended_at(job) or now)
+
+
+def _ended_at(job: Job) -> datetime | None:
+    return job.completed_time.replace(tzinfo=UTC) if job.completed_time else None

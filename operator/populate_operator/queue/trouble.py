@@ -1,0 +1,33 @@
+"""From an error to what the conditions say of it. Pure."""
+
+from __future__ import annotations
+
+from populate_operator.jobs import (
+    AccessDenied,
+    CommitInDoubt,
+    DatabaseBusy,
+    DatabaseUnreachable,
+    JobsError,
+    UnsupportedServer,
+)
+from populate_operator.pods.errors import ApiError
+from populate_operator.queue.access import NotReady
+from populate_operator.queue.conditions import Trouble
+
+_DATABASE = (AccessDenied, CommitInDoubt, DatabaseBusy, DatabaseUnreachable, UnsupportedServer)
+Expected = JobsError | ApiError | NotReady  # what the world may do to a pass; anything else is a bug
+
+
+def trouble_of(error: JobsError | ApiError | NotReady) -> Trouble:
+    """Reason and message of the condition; the messages of these errors already say what to do."""
+    match error:
+        case NotReady():
+            return Trouble(error.reason, error.message)
+        case ApiError():
+            return Trouble("ApiUnreachable", error.message)
+    return Trouble(type(error).__name__, str(error))
+
+
+def is_about_reaching(error: JobsError | ApiError | NotReady) -> bool:
+    """Whether the database itself could not be used, as against what was looked for in it."""
+    return isinstance(error, _DATABASE)
