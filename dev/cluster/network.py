@@ -43,15 +43,13 @@ def remove_bridge(layout: Layout) -> None:
     for line in ip("-o", "link").splitlines():
         name = line.split()[1].rstrip(":").partition("@")[0]
         if name.startswith(f"{layout.bridge}n"):
-            ip("link", "delete", name)
-    if has_link(layout.bridge):
-        ip("link", "delete", layout.bridge)
+            _delete_link(name)
+    _delete_link(layout.bridge)
 
 
 def plug_in(layout: Layout, node: NodeLayout, pid: int, enter: Sequence[str]) -> None:
     """Give the node whose first process is `pid` its cable, address and routes."""
-    if has_link(node.link):
-        ip("link", "delete", node.link)
+    _delete_link(node.link)
     ip("link", "add", node.link, "type", "veth", "peer", "name", "eth0", "netns", pid)
     ip("link", "set", node.link, "master", layout.bridge, "up")
     ip("link", "set", "lo", "up", inside=enter)
@@ -78,3 +76,14 @@ def unroute_pods(node: NodeLayout, inside: Sequence[str] = ()) -> None:
 def set_cable(node: NodeLayout, *, connected: bool) -> None:
     """Pull the node's cable, or put it back; nothing on the node itself changes."""
     ip("link", "set", node.link, "up" if connected else "down")
+
+
+def _delete_link(name: str) -> None:
+    """Delete an interface; the kernel may do it first, when it lets go of a dead node's namespace."""
+    if not has_link(name):
+        return
+    try:
+        ip("link", "delete", name)
+    except SetupError:
+        if has_link(name):
+            raise

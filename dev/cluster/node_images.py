@@ -8,6 +8,7 @@ import json
 import subprocess
 import tarfile
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from dev.cluster.layout import NodeLayout
@@ -21,7 +22,7 @@ def load(node: NodeLayout, archive: Path, name: str) -> None:
 
     Raises SetupError when the archive does not hold `name`.
     """
-    _ctr(node, "images", "import", "--no-unpack=false", str(archive))
+    _ctr(node, "images", "import", str(archive))
     if name not in names(node):
         raise SetupError(f"{archive} was imported into {node.name} but holds no image named {name}")
 
@@ -31,16 +32,20 @@ def names(node: NodeLayout) -> set[str]:
     return set(_ctr(node, "images", "ls", "-q").split())
 
 
-def copy_all(source: NodeLayout, target: NodeLayout) -> None:
-    """Give `target` every image that `source` has and it lacks."""
-    missing = {name for name in names(source) - names(target) if "@" not in name and name.count(":") == 1}
-    missing = {name for name in missing if not name.startswith("sha256:")}
+def copy(source: NodeLayout, target: NodeLayout, wanted: Iterable[str]) -> None:
+    """Give `target` those of the images `wanted` that it lacks and `source` has."""
+    missing = (names(source) & set(wanted)) - names(target)
     if not missing:
         return
     with tempfile.TemporaryDirectory(dir=target.directory) as folder:
         archive = str(Path(folder) / "images.tar")
         _ctr(source, "images", "export", archive, *sorted(missing))
         _ctr(target, "images", "import", archive)
+
+
+def tags(node: NodeLayout) -> set[str]:
+    """The names that people gave, without those that containerd adds by digest."""
+    return {name for name in names(node) if "@" not in name and not name.startswith("sha256:")}
 
 
 def write_single_binary_archive(binary: Path, name: str, archive: Path) -> None:

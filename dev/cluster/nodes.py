@@ -117,7 +117,8 @@ def start(state: State, plane: ControlPlane, programs: Mapping[str, Path], node:
             network.route_pods(layout, other.node, here.enter())
             network.route_pods(layout, node, other.enter())
     if node.number != 1:
-        node_images.copy_all(layout.node(1), node)
+        first = layout.node(1)
+        node_images.copy(first, node, node_images.tags(first))
 
 
 def wait_ready(cluster: Cluster, nodes: list[NodeLayout]) -> None:

@@ -44,7 +44,7 @@ def pod(name: str, code: str, *, limits: dict[str, str] | None = None) -> str:
         "command": ["python3", "-c", code],
         "resources": {"limits": limits or {}},
     }
-    spec = {"restartPolicy": "Never", "terminationGracePeriodSeconds": 0, "containers": [container]}
+    spec = {"restartPolicy": "Never", "terminationGracePeriodSeconds": 1, "containers": [container]}
     return json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec})
 
 
