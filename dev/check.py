@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -13,8 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dev.cache import REPOSITORY
-from dev.cluster.layout import DEFAULT_NAME
-from dev.cluster.state import load
+from dev.cluster import current
 from dev.console import SetupError, main_or_exit
 
 NO_CLUSTER = ("tests/unit",)
@@ -39,8 +37,7 @@ def main() -> None:
     """Prepare, test, tidy."""
     arguments = sys.argv[1:] or ["tests"]
     needs = Needs.of(arguments)
-    state = load(os.environ.get("POPULATE_CLUSTER") or DEFAULT_NAME)
-    was_up = state is not None and bool(state.started)
+    was_up = _is_up()
     try:
         if needs.cluster:
             _run_module("dev.cluster", "up")
@@ -53,6 +50,13 @@ def main() -> None:
         if needs.cluster and not was_up:
             _run_module("dev.cluster", "down")
     sys.exit(status)
+
+
+def _is_up() -> bool:
+    try:
+        return bool(current())
+    except SetupError:
+        return False
 
 
 def _pytest(arguments: Sequence[str]) -> int:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import os
+import shutil
+from pathlib import Path
 
 from dev.cache import lock
-from dev.cluster import external, kind, native, network, nodes, tools
-from dev.cluster.current import current
+from dev.cluster import external, kind, native, network, nodes
+from dev.cluster.current import Cluster, current, default_name
 from dev.cluster.layout import DEFAULT_NAME, state_root
 from dev.cluster.state import State, free_index, known, load
 from dev.console import SetupError, Steps, main_or_exit, say
@@ -19,10 +20,10 @@ def main() -> None:
     args = _parser().parse_args()
     match args.command:
         case "up":
-            with lock(f"cluster-{args.name}"):
+            with lock(f"cluster-{args.name or default_name()}"):
                 up(args.name, args.fake_nodes, second_node=args.second_node)
         case "down":
-            with lock(f"cluster-{args.name}"):
+            with lock(f"cluster-{args.name or default_name()}"):
                 down(args.name)
         case "status":
             status()
@@ -37,66 +38,74 @@ def main() -> None:
             network.set_cable(node, connected=args.command == "node-heal")
 
 
-def up(name: str, fake_nodes: int | None, *, second_node: bool = False) -> None:
+def up(name: str | None, fake_nodes: int | None, *, second_node: bool = False) -> None:
     """Bring the cluster up by the first provider that can; nothing happens when it is up."""
-    state = load(name) or _choose(name)
-    if fake_nodes is not None and state.provider == "native":
-        state.fake_nodes = fake_nodes
-    if second_node and len(state.nodes) == 1:
-        state.nodes.append(2)
+    state = (external.named() if name is None else None) or load(name or default_name())
+    state = state or _choose(name or default_name())
     if state.provider == "native":
-        if state.started and native.is_up(state) and load(name) == state:
-            say(f"cluster: '{name}' is up already")
-            return
+        _native_up(state, fake_nodes, second_node=second_node)
+    elif fake_nodes or second_node:
+        raise SetupError(f"fake and extra nodes are for native clusters; this one is {state.provider}")
+    elif state.provider == "external":
+        current().kubectl("get", "--raw", "/readyz")
+        say(f"cluster: context '{state.context}' of POPULATE_KUBECONFIG is ready")
+    else:
+        state.started = state.started or _now()
         state.save()
-        native.up(state)
-    state.started = state.started or datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    state.save()
 
 
-def down(name: str) -> None:
-    """Remove the cluster; nothing happens when there is none, and a foreign one is only forgotten."""
-    state = load(name)
+def down(name: str | None) -> None:
+    """Remove the cluster; nothing happens when there is none, or when it is somebody else's."""
+    if name is None and external.named():
+        say("cluster: that of POPULATE_KUBECONFIG is somebody else's and stays as it is")
+        return
+    state = load(name or default_name())
     if state is None:
-        say(f"cluster: no '{name}' here")
+        say(f"cluster: no '{name or default_name()}' here")
         return
     steps = Steps("cluster", 1)
     if state.provider == "native":
         native.down(state)
     else:
-        if state.provider == "kind":
-            kind.delete(kind.cluster_name(name), kind.engine() or kind.ENGINES[0])
-        for file in state.directory.iterdir():
-            file.unlink()
-        state.directory.rmdir()
-    if state_root().exists() and not any(state_root().iterdir()):
+        kind.delete(kind.cluster_name(state.name), kind.engine() or kind.ENGINES[0])
+        shutil.rmtree(state.directory)
+    if not any(state_root().iterdir()):
         state_root().rmdir()
-    steps.step(f"'{name}' is gone")
+    steps.step(f"'{state.name}' is gone")
 
 
 def status() -> None:
     """Print a line for each cluster, and the nodes of those that answer."""
-    for state in known():
+    for state in [*filter(None, [external.named()]), *known()]:
         print(f"{state.name}: {state.provider}, context {state.context}, up since {state.started or '-'}")
         try:
-            print(current(state.name).kubectl("get", "nodes", "-o", "wide"))
+            print(Cluster.of(state).kubectl("get", "nodes", "-o", "wide"))
         except SetupError as error:
             print(f"  not ready: {error}")
 
 
-def env(name: str) -> None:
+def env(name: str | None) -> None:
     """Print shell lines for eval."""
     cluster = current(name)
     print(f"export KUBECONFIG={cluster.kubeconfig}")
-    print(f"export PATH={tools.binary('kubectl').parent}:$PATH")
+    print(f"export PATH={Path(cluster.kubectl_command()[0]).parent}:$PATH")
+
+
+def _native_up(state: State, fake_nodes: int | None, *, second_node: bool) -> None:
+    state.fake_nodes = state.fake_nodes if fake_nodes is None else fake_nodes
+    if second_node and len(state.nodes) == 1:
+        state.nodes.append(2)
+    if state.started and load(state.name) == state and native.is_up(state):
+        say(f"cluster: '{state.name}' is up already")
+        return
+    state.save()
+    native.up(state)
+    state.started = state.started or _now()
+    state.save()
 
 
 def _choose(name: str) -> State:
-    """External if named, else kind if an engine can, else native: said in one line."""
-    if chosen := external.chosen_context():
-        file, context = chosen
-        say(f"cluster: using context '{context}' of POPULATE_KUBECONFIG")
-        return State(name, "external", context, str(file.resolve()))
+    """Kind if a container engine can, else native, and why in one line."""
     reason = "no container engine answers here"
     if engine := kind.engine():
         cluster = kind.cluster_name(name)
@@ -117,13 +126,16 @@ def _choose(name: str) -> State:
     return state
 
 
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m dev.cluster", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for command in ("up", "down", "status", "env", "node-add", "node-remove", "node-cut", "node-heal"):
         sub = commands.add_parser(command)
-        default = os.environ.get("POPULATE_CLUSTER") or DEFAULT_NAME
-        sub.add_argument("--name", default=default, help="which cluster; others live beside 'default'")
+        sub.add_argument("--name", help="a cluster of our own (default: POPULATE_CLUSTER, else 'default')")
         if command == "up":
             sub.add_argument("--fake-nodes", type=int, help="kwok nodes to have (default: as before)")
             sub.add_argument("--second-node", action="store_true", help="a second real node")

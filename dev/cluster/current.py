@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from dev.cluster import kind, node_images, tools
+from dev.cluster import external, kind, node_images, tools
 from dev.cluster.layout import DEFAULT_NAME
 from dev.cluster.state import State, load
 from dev.console import SetupError
@@ -46,7 +47,9 @@ class Cluster:
 
     def kubectl_command(self) -> list[str]:
         """The command that reaches this cluster, for programs that run kubectl themselves."""
-        return [str(tools.binary("kubectl")), f"--kubeconfig={self.kubeconfig}", f"--context={self.context}"]
+        program = shutil.which("kubectl") if self.provider != "native" else None
+        program = program or str(tools.binary("kubectl"))
+        return [program, f"--kubeconfig={self.kubeconfig}", f"--context={self.context}"]
 
     def load_image(self, archive: Path, name: str) -> None:
         """Put the image `name` of a docker or OCI archive onto every real node.
@@ -60,7 +63,7 @@ class Cluster:
                     node_images.load(layout.node(number), archive, name)
             case "kind":
                 kind.load_image(self.name, archive)
-            case _:
+            case _ if not self.has_image(name):
                 raise SetupError(
                     f"image {name} is not in the cluster of POPULATE_KUBECONFIG and cannot be put there from "
                     "here; push it to a registry that cluster reads, or load it with its own tool"
@@ -77,15 +80,20 @@ class Cluster:
 
 
 def current(name: str | None = None) -> Cluster:
-    """The cluster `name`, by default that of POPULATE_CLUSTER or "default".
+    """The cluster of POPULATE_KUBECONFIG, else `name`, by default that of POPULATE_CLUSTER or "default".
 
-    Raises SetupError when it is not up.
+    A `name` given is always one of our own. Raises SetupError when it is not up.
     """
-    name = name or os.environ.get("POPULATE_CLUSTER") or DEFAULT_NAME
-    state = load(name)
+    state = external.named() if name is None else None
+    state = state or load(name or default_name())
     if state is None or not state.started:
-        raise SetupError(f"no cluster '{name}' is up; start it with 'make cluster-up'")
+        raise SetupError(f"no cluster '{name or default_name()}' is up; start it with 'make cluster-up'")
     return Cluster.of(state)
+
+
+def default_name() -> str:
+    """The cluster meant when none is named."""
+    return os.environ.get("POPULATE_CLUSTER") or DEFAULT_NAME
 
 
 def _image_names(node: dict[str, dict[str, list[dict[str, list[str]]]]]) -> set[str]:

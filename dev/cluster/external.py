@@ -8,7 +8,10 @@ from pathlib import Path
 
 import yaml
 
+from dev.cluster.state import State
 from dev.console import SetupError
+
+NAME = "external"
 
 
 def chosen_context(environment: Mapping[str, str] = os.environ) -> tuple[Path, str] | None:
@@ -36,3 +39,16 @@ def chosen_context(environment: Mapping[str, str] = os.environ) -> tuple[Path, s
             f"POPULATE_KUBECONTEXT names '{context}', but {file} has only: {', '.join(contexts) or 'none'}"
         )
     return file, context
+
+
+def named(environment: Mapping[str, str] = os.environ) -> State | None:
+    """The cluster that the environment names, None when it names none.
+
+    It is asked anew by every command and remembered by none, so that nothing happens in somebody's
+    cluster once the variables are gone. Raises SetupError as `chosen_context` does.
+    """
+    chosen = chosen_context(environment)
+    if chosen is None:
+        return None
+    file, context = chosen
+    return State(NAME, NAME, context, str(file.resolve()), started="by somebody else")

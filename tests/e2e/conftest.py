@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Iterator
 
 import pytest
 
 from dev.cluster import Cluster, current
-from dev.cluster.layout import DEFAULT_NAME
-from dev.cluster.state import load
+from dev.console import SetupError
 
-_state = load(os.environ.get("POPULATE_CLUSTER") or DEFAULT_NAME)
+
+def _is_native() -> bool:
+    try:
+        return current().provider == "native"
+    except SetupError:
+        return False
+
+
 # Losing a node and leaving no trace concern clusters of our own processes, not kind and foreign ones.
-collect_ignore = [] if _state and _state.provider == "native" else ["test_native_cluster.py"]
+collect_ignore = [] if _is_native() else ["test_native_cluster.py"]
 
 
 @pytest.fixture(scope="session")
