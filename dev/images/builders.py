@@ -40,7 +40,16 @@ class Builder:
         command: list[str | Path] = {
             "docker": ["docker", "build"],
             "podman": ["podman", "build", "--layers"],
-            "buildah": ["buildah", "bud", "--layers", "--isolation", "chroot", "--network", "host"],
+            "buildah": [
+                "buildah",
+                "bud",
+                "--layers",
+                "--force-rm",
+                "--isolation",
+                "chroot",
+                "--network",
+                "host",
+            ],
         }[self.program].copy()  # type: ignore[assignment]
         for name in names:
             command += ["--tag", name]
