@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from populate_operator.pods.view import PodView, Termination, Waiting
+from populate_operator.queue.plan import Observed, Reservation
 from populate_operator.queue.resource import PopulateQueueSpec, parse_spec
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -80,3 +81,33 @@ def failed_pod(name: str = "pod-a", exit_code: int = 1, reason: str = "Error", *
 def termination(exit_code: int, reason: str, message: str = "") -> Termination:
     """The end of the main container, which ran for 20 s."""
     return Termination("populate", exit_code, reason, message, started_at=ago(25), finished_at=ago(5))
+
+
+def job_of(pod: PodView, **fields: Any) -> Reservation:
+    """The reservation that names `pod`, as old as the pod."""
+    plain: dict[str, Any] = {
+        "key": pod.key,
+        "pod": pod.name,
+        "attempt": pod.attempt,
+        "age": (NOW - pod.created_at).total_seconds(),
+    }
+    return Reservation(**plain | fields)
+
+
+def make_job(pod: str = "pod-a", **fields: Any) -> Reservation:
+    """A reservation of 5 s ago, the first attempt at its key."""
+    plain: dict[str, Any] = {"key": f'{{"id": "{pod}"}}', "pod": pod, "attempt": 1, "age": 5.0}
+    return Reservation(**plain | fields)
+
+
+def observe(*parts: PodView | Reservation, **fields: Any) -> Observed:
+    """A queue with these pods and reservations, refreshed a second ago, with nothing due."""
+    pods = {part.name: part for part in parts if isinstance(part, PodView)}
+    jobs = {part.pod: part for part in parts if isinstance(part, Reservation)}
+    plain: dict[str, Any] = {"pods": pods, "reservations": jobs, "last_refresh": ago(1)}
+    return Observed(**plain | fields)
+
+
+def at_work(pod: PodView, **fields: Any) -> tuple[PodView, Reservation]:
+    """A pod and the reservation that names it."""
+    return pod, job_of(pod, **fields)

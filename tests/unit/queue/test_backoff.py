@@ -1,0 +1,62 @@
+"""The queue's pause: it doubles, is counted once per pause, and ends with a pod that works."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from populate_operator.pods.view import PodView
+from populate_operator.queue.backoff import Backoff
+from populate_operator.queue.outcome import CannotStart, Disrupted
+from populate_operator.queue.plan import Action, DeletePod, Observed, Settle, next_backoff
+from tests.unit.queue.builders import NOW, ago, failed_pod, job_of, make_pod, observe, succeeded_pod
+
+FAILED = Backoff().after_failure(ago(60), "ImagePullBackOff", "no such image")
+
+
+def test_pauses_double_up_to_five_minutes() -> None:
+    backoff, now, pauses = Backoff(), NOW, []
+    for _ in range(7):
+        backoff = backoff.after_failure(now, "X", "x")
+        assert backoff.until is not None
+        pauses.append((backoff.until - now).total_seconds())
+        now = backoff.until
+    assert pauses == [10, 20, 40, 80, 160, 300, 300]
+
+
+def test_what_fails_during_a_pause_does_not_lengthen_it() -> None:
+    first = Backoff().after_failure(NOW, "ImagePullBackOff", "a")
+    assert first.after_failure(NOW + timedelta(seconds=9), "ImagePullBackOff", "b") == first
+
+
+@pytest.mark.parametrize(
+    ("pod", "ends"),
+    [
+        (succeeded_pod(created_at=ago(40)), True),
+        (failed_pod(created_at=ago(40)), True),
+        (make_pod(created_at=ago(50), started_at=ago(45)), True),
+        (make_pod(created_at=ago(40), started_at=ago(5)), False),  # it may yet fail to import its class
+        (make_pod(created_at=ago(70), started_at=ago(65)), False),  # older than the failure: proves nothing
+        (failed_pod(created_at=ago(40), exit_code=128, reason="StartError"), False),
+        (make_pod(created_at=ago(40), phase="Pending", started_at=None), False),
+    ],
+)
+def test_a_pod_created_since_that_works_ends_it(pod: PodView, ends: bool) -> None:
+    assert FAILED.after_observing([pod], NOW) == (Backoff() if ends else FAILED)
+
+
+def test_a_pass_counts_its_pods_that_cannot_start_once() -> None:
+    pods = [make_pod(name) for name in "ab"]
+    actions: list[Action] = [
+        DeletePod(pods[0], "InvalidImageName", "bad", cannot_start=True),
+        Settle(job_of(pods[1]), CannotStart("StartError", "no such file")),
+    ]
+    after = next_backoff(observe(), actions, NOW)
+    assert (after.failures, after.reason) == (1, "InvalidImageName")
+
+
+def test_other_actions_leave_it_alone() -> None:
+    pod = make_pod()
+    actions: list[Action] = [DeletePod(pod, "Retention", ""), Settle(job_of(pod), Disrupted("Evicted", ""))]
+    assert next_backoff(Observed(backoff=FAILED), actions, NOW) == FAILED
