@@ -45,7 +45,7 @@ def binary(name: str) -> Path:
 
 def binaries(names: Iterable[str]) -> dict[str, Path]:
     """Paths by name; what is missing is built, Kubernetes' own programs together."""
-    paths = {name: _folder(name) / name for name in names}
+    paths = {name: folder_of(name) / name for name in names}
     if all(path.exists() for path in paths.values()):
         return paths
     with lock("go-build"):
@@ -53,11 +53,11 @@ def binaries(names: Iterable[str]) -> dict[str, Path]:
         together = [name for name in missing if name in KUBERNETES]
         for group in [together, *([name] for name in missing if name not in KUBERNETES)]:
             if group:
-                _build(group, _folder(group[0]))
+                _build(group, folder_of(group[0]))
     return paths
 
 
-def _folder(name: str) -> Path:
+def folder_of(name: str) -> Path:
     """Where the cache keeps a program: a folder per version of the module and of the program's own source."""
     package = PACKAGES[name]
     own = sorted((MODULE / package).glob("*.go")) if package.startswith("./") else []
