@@ -1,6 +1,6 @@
 """What can go wrong with a job queue. Every message names the thing and the remedy."""
 
-# ruff: noqa: N818 - they read as what happened, in code and in conditions
+
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from datetime import time as time_of_day
 from decimal import Context, Decimal, InvalidOperation
+from operator import index
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -50,11 +51,13 @@ class Integer(KeyType):
     largest: int
 
     def read(self, value: Any) -> int:
-        if not isinstance(value, int):
-            raise TypeError("it has to be an integer")
-        if not self.smallest <= value <= self.largest:
+        try:
+            number = index(value)  # NumPy's integers too
+        except TypeError as error:
+            raise TypeError("it has to be an integer") from error
+        if not self.smallest <= number <= self.largest:
             raise ValueError(f"it has to be from {self.smallest} to {self.largest}")
-        return int(value)
+        return number
 
     def to_json(self, value: Any) -> JsonValue:
         return int(value)

@@ -94,7 +94,7 @@ def test_what_is_tried_again(error: Exception, worth: bool) -> None:
 
 
 def test_delays_grow_and_are_capped() -> None:
-    policy, chance = RetryPolicy(base_seconds=0.1, cap_seconds=1.0), random.Random(1)
+    policy, chance = RetryPolicy(base_seconds=0.1, cap_seconds=1.0), random.Random(1)  # noqa: S311
     longest = [max(policy.delay(attempt, chance) for _ in range(500)) for attempt in (1, 2, 3, 9)]
     assert longest[0] < 0.2 < longest[1] < 0.4 < longest[2] < 0.8 < longest[3] <= 1.0
 
@@ -103,8 +103,7 @@ def test_tls_modes() -> None:
     assert build_connect_arguments(Tls("Disabled")) == {"ssl_disabled": True}
     assert build_connect_arguments(Tls("Preferred")) == {}
     modes = {
-        mode: build_connect_arguments(Tls(mode))["ssl"]  # type: ignore[arg-type]
-        for mode in ("Required", "VerifyCA", "VerifyIdentity")
+        mode: build_connect_arguments(Tls(mode))["ssl"] for mode in ("Required", "VerifyCA", "VerifyIdentity")
     }
     assert {mode: (c.verify_mode, c.check_hostname) for mode, c in modes.items()} == {
         "Required": (ssl.CERT_NONE, False),
@@ -114,5 +113,5 @@ def test_tls_modes() -> None:
 
 
 def test_a_ca_that_is_no_pem_is_refused() -> None:
-    with pytest.raises(DatabaseUnreachable, match="not PEM text.*BEGIN CERTIFICATE"):
+    with pytest.raises(DatabaseUnreachable, match=r"not PEM text.*BEGIN CERTIFICATE"):
         build_connect_arguments(Tls("VerifyCA", ca="nonsense"))

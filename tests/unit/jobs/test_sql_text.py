@@ -96,7 +96,7 @@ def test_conditions_that_are_refused(text: str, reason: str) -> None:
         "SELECT a.* FROM a",
         "WITH a AS (SELECT 1 AS subject, 'x' AS method) SELECT subject, method FROM a",
         "select id as SUBJECT, name as Method, extra from a where extra > 5 order by extra limit 10",
-        "SELECT * FROM ((SELECT `subject`, `method` FROM a) UNION (SELECT `subject`, `method` FROM b)) as `_u1`",
+        "SELECT * FROM ((SELECT `subject`, `method` FROM a) UNION (SELECT subject, method FROM b)) as `_u1`",
     ],
 )
 def test_selects_that_are_taken(text: str) -> None:
