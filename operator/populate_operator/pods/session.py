@@ -158,9 +158,9 @@ class ApiSession:
         except _NO_ANSWER as error:
             raise _unreachable(request, error) from error
         except Conflict as error:
-            # Parallel creation contends for the namespace's ResourceQuota, which shows as a Conflict of a
-            # POST; nothing was written and the next try will do.
-            if request.method == "POST" and not error.already_exists:
+            # Contention inside the server: of creations for the namespace's ResourceQuota, of a patch with
+            # other writers. Nothing was written and the next try will do.
+            if request.method in ("POST", "PATCH") and not error.already_exists:
                 raise Unreachable(error.message, reason=error.reason, status=error.status) from error
             raise
 

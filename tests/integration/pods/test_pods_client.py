@@ -314,6 +314,15 @@ async def test_a_busy_server_is_asked_again(
     assert len(http_proxy.seen) == 3
 
 
+async def test_a_release_that_contends_with_other_writers_is_repeated(
+    via_http: ApiSession, http_proxy: HttpProxy, queue: Queue
+) -> None:
+    pod = await queue.create()
+    http_proxy.faults += [Fault(is_method("PATCH"), 409, "Conflict")] * 2
+    assert not created(await PodApi(via_http).release(pod)).has_finalizer
+    assert len(http_proxy.seen) == 3
+
+
 async def test_a_server_that_stays_busy_is_given_up(
     via_http: ApiSession, http_proxy: HttpProxy, queue: Queue
 ) -> None:
