@@ -63,9 +63,15 @@ def run(
 
 
 def main_or_exit(main: Callable[[], None]) -> NoReturn:
-    """Run a command's main; a SetupError becomes its sentence and exit status 1, never a traceback."""
+    """Run a command's main; a SetupError becomes its sentence and exit status 1, never a traceback.
+
+    Ctrl-C ends it with the shell's status for that, 130.
+    """
     try:
         main()
     except SetupError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        say("interrupted")
+        sys.exit(130)
     sys.exit(0)

@@ -98,7 +98,6 @@ def _native_up(state: State, fake_nodes: int | None, *, second_node: bool) -> No
     if state.started and load(state.name) == state and native.is_up(state):
         say(f"cluster: '{state.name}' is up already")
         return
-    state.save()
     native.up(state)
     state.started = state.started or _now()
     state.save()

@@ -5,6 +5,7 @@ It is how `down` finds every process of a cluster, containers included, whatever
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -21,6 +22,7 @@ def make(cgroup: str) -> None:
     for root in hierarchies():
         path = root
         for part in Path(cgroup.lstrip("/")).parts:
+            _delegate(path)
             path = path / part
             path.mkdir(exist_ok=True)
             _inherit_cpuset(path)
@@ -85,6 +87,15 @@ def _folders(cgroup: str) -> Iterator[Path]:
     for root in hierarchies():
         for folder, _, _ in os.walk(root / cgroup.lstrip("/"), topdown=False):
             yield Path(folder)
+
+
+def _delegate(path: Path) -> None:
+    """Version 2 gives a child only the controllers its parent hands down; the kubelet wants them all."""
+    available = path / "cgroup.controllers"
+    for controller in available.read_text().split() if available.exists() else ():
+        # Some cannot be handed down everywhere; the kubelet names those that it cannot do without.
+        with contextlib.suppress(OSError):
+            (path / "cgroup.subtree_control").write_text(f"+{controller}")
 
 
 def _inherit_cpuset(path: Path) -> None:

@@ -60,11 +60,15 @@ class Daemon:
         """
         deadline = time.monotonic() + seconds
         while not is_ready():
-            if not self.is_running():
-                raise SetupError(f"{self.name} exited at once; {self._log_tail()}")
+            self.require_running()
             if time.monotonic() > deadline:
                 raise SetupError(f"{self.name} was not ready within {seconds:.0f} s; {self._log_tail()}")
             time.sleep(0.1)
+
+    def require_running(self) -> None:
+        """Raise SetupError with the end of the log unless it runs."""
+        if not self.is_running():
+            raise SetupError(f"{self.name} has exited; {self._log_tail()}")
 
     def _log_tail(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines()[-8:]

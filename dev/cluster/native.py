@@ -19,6 +19,7 @@ def up(state: State) -> None:
     steps = Steps("cluster", STEPS + (state.fake_nodes > 0) + len(state.nodes) - 1)
     steps.step("machine and packages")
     preflight.check(state.directory)
+    state.save()  # not before: what this machine cannot do must not be remembered as begun
     steps.step("programs")
     programs = tools.binaries(nodes.PROGRAMS)
     steps.step("network and certificates")
@@ -45,6 +46,8 @@ def up(state: State) -> None:
     if state.fake_nodes:
         steps.step(f"{state.fake_nodes} fake nodes")
         fake_nodes.up(plane, cluster, state.fake_nodes)
+    for daemon in plane.daemons():
+        daemon.require_running()
     steps.step("ready")
 
 

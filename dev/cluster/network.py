@@ -19,7 +19,12 @@ def ip(*args: object, inside: Sequence[str] = ()) -> str:
     Raises SetupError with ip's own message.
     """
     command = [*inside, "ip", *map(str, args)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError as missing:
+        raise SetupError(
+            f"{missing.filename} is not installed; on Debian: apt-get install iproute2"
+        ) from missing
     if done.returncode:
         raise SetupError(f"'{' '.join(command)}' failed: {done.stderr.strip()}")
     return done.stdout

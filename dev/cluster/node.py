@@ -55,9 +55,11 @@ class Node:
 
     def is_running(self) -> bool:
         """Whether the node and its three programs live."""
-        return self.is_booted() and all(
-            daemon.is_running() for daemon in (self._containerd(), self._kubelet(), self._kube_proxy())
-        )
+        return self.is_booted() and all(daemon.is_running() for daemon in self.daemons())
+
+    def daemons(self) -> list[Daemon]:
+        """containerd, kubelet and kube-proxy."""
+        return [self._containerd(), self._kubelet(), self._kube_proxy()]
 
     def is_booted(self) -> bool:
         """Whether the node's first process lives."""

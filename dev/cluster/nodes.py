@@ -124,6 +124,10 @@ def start(state: State, plane: ControlPlane, programs: Mapping[str, Path], node:
 def wait_ready(cluster: Cluster, nodes: list[NodeLayout]) -> None:
     """Wait for what a pod needs: a ready node and the account it runs as."""
     names = [f"node/{node.name}" for node in nodes]
-    cluster.kubectl("wait", "--for=create", *names, "--timeout=90s")
-    cluster.kubectl("wait", "--for=condition=Ready", *names, "--timeout=120s")
-    cluster.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=90s")
+    try:
+        cluster.kubectl("wait", "--for=create", *names, "--timeout=90s")
+        cluster.kubectl("wait", "--for=condition=Ready", *names, "--timeout=120s")
+        cluster.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=90s")
+    except SetupError as error:
+        logs = ", ".join(str(node.directory / "kubelet.log") for node in nodes)
+        raise SetupError(f"{error}\nthe reason is in {logs}") from error
