@@ -89,7 +89,7 @@ class QueueStatus(Model):
     target: TargetProgress | None = Field(None, description="Progress of the table.")
     pods: PodCounts = Field(default_factory=PodCounts, description="Pods that have not finished.")
     last_refresh: LastRefresh | None = Field(None, description="The last refresh.")
-    rate: str | None = Field(None, description="Jobs settled lately, such as 118/min.")
+    rate: str | None = Field(None, description="Jobs settled lately, such as 120/min.")
     eta: str | None = Field(None, description="When the jobs at hand will be done at that rate, such as 12m.")
     recent_errors: tuple[RecentError, ...] = Field(
         (), description="The newest errors.", max_length=MAX_RECENT_ERRORS
