@@ -119,6 +119,12 @@ def is_lost(error: BaseException) -> bool:
     return error_code(error) in LOST or (isinstance(error, OSError) and not isinstance(error, TimeoutError))
 
 
+def is_answered(error: BaseException) -> bool:
+    """Whether the server itself refused a statement, so that its connection stays of use."""
+    code = error_code(error)
+    return code >= 1000 and not 2000 <= code < 3000 and code not in LOST  # 2000 to 2999 are the client's own
+
+
 def is_worth_another_try(error: BaseException) -> bool:
     """Whether the same transaction may succeed when it is run again at once.
 

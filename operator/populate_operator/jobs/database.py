@@ -16,14 +16,14 @@ from pymysql.cursors import SSCursor
 from populate_operator.jobs.connection import (
     Address,
     Timeouts,
-    error_code,
     explain,
+    is_answered,
     is_lost,
     is_worth_another_try,
 )
 from populate_operator.jobs.errors import CommitInDoubt, DatabaseUnreachable, JobsError
 from populate_operator.jobs.pool import pool_of
-from populate_operator.jobs.retry import BUSY, RetryPolicy
+from populate_operator.jobs.retry import RetryPolicy
 from populate_operator.jobs.tls import Tls
 
 T = TypeVar("T")
@@ -201,11 +201,11 @@ class Database:
         try:
             yield Session(connection)
         except BaseException as error:
-            if error_code(error) not in BUSY or not _is_rolled_back(connection):
+            if is_answered(error) and _is_rolled_back(connection):
+                self._pool.release(connection)
+            else:
                 # Closing undoes whatever was begun, and an unfinished result set is not read to its end.
                 self._pool.discard(connection)
-            else:
-                self._pool.release(connection)
             raise
         if connection.open:
             self._pool.release(connection)

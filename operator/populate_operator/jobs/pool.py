@@ -77,10 +77,6 @@ class Pool:
         for _, connection in idle:
             _close(connection)
 
-    def __del__(self) -> None:
-        if self._process == os.getpid():
-            self.close_idle()
-
 
 def _is_alive(connection: Connection[Any]) -> bool:
     try:
@@ -102,7 +98,7 @@ _pools_lock = threading.Lock()
 
 
 def pool_of(address: Address) -> Pool:
-    """The pool for `address`; it lives as long as someone holds it."""
+    """The pool for `address`; it lives as long as someone holds it, and its connections as long as it."""
     with _pools_lock:
         pool = _pools.get(address)
         if pool is None:
