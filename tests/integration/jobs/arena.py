@@ -70,6 +70,6 @@ def create_work(database: databases.Database, count: int) -> JobTable:
             "ENGINE=InnoDB",
         )
         with connection.cursor() as cursor:
-            cursor.executemany("INSERT INTO item VALUES (%s)", range(count))
+            cursor.executemany("INSERT INTO item VALUES (%s)", [(number,) for number in range(count)])
         connection.commit()
     return JobTable(account(database.server), schema=database.name, table="Work")

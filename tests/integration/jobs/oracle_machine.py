@@ -64,7 +64,9 @@ TEXTS = st.one_of(
     st.sampled_from(["", "ValueError: bad voltage", "ü" * 2047, "x" * 2048, "失敗" * 1500]),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=40),
 )
-STACKS = st.one_of(st.none(), TEXTS, st.sampled_from(["t" * 986, "t" * 987, "t" * 988, "трассировка\n" * 400]))
+STACKS = st.one_of(
+    st.none(), TEXTS, st.sampled_from(["t" * 986, "t" * 987, "t" * 988, "трассировка\n" * 400])
+)
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -145,7 +147,9 @@ class QueueMachine(RuleBasedStateMachine):
 
     # The queue ---------------------------------------------------------------------------------------
 
-    @rule(data=st.data(), endings=st.lists(ENDINGS, max_size=2), duration=DURATIONS, message=TEXTS, stack=STACKS)
+    @rule(
+        data=st.data(), endings=st.lists(ENDINGS, max_size=2), duration=DURATIONS, message=TEXTS, stack=STACKS
+    )
     def work(
         self, data: st.DataObject, endings: list[str], duration: float | None, message: str, stack: str | None
     ) -> None:

@@ -114,7 +114,8 @@ def read_jobs(connection: Any, shape: Shape) -> dict[tuple[Any, ...], Job]:
     """The jobs table as it is, by key; each time as seconds from now, the rest as the column holds it."""
     with connection.cursor() as cursor:
         ages = ", ".join(
-            f"TIMESTAMPDIFF(MICROSECOND, CURRENT_TIMESTAMP(6), {time}) / 1e6 AS {time}_from_now" for time in TIMES
+            f"TIMESTAMPDIFF(MICROSECOND, CURRENT_TIMESTAMP(6), {time}) / 1e6 AS {time}_from_now"
+            for time in TIMES
         )
         try:
             cursor.execute(f"SELECT *, {ages} FROM `{shape.jobs_table}`")

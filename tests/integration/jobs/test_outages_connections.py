@@ -1,0 +1,70 @@
+"""What becomes of pooled connections.
+
+- a statement that the server refuses costs no connection: the queue may be asked before it is declared
+- the connections of an account that nobody holds any more are closed
+- a program that ends with open connections ends in silence
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dev.cache import REPOSITORY
+from dev.databases import Database, Server
+from populate_operator.jobs import StatementRefused
+from populate_operator.jobs.database import Statement
+from tests.integration.jobs.arena import account, create_work, rows
+
+
+def test_a_refused_statement_keeps_its_connection(database: Database) -> None:
+    ours = account(database.server)
+    table = create_work(database, 1)
+    before = ours.fetch(Statement("SELECT CONNECTION_ID()"))
+
+    assert table.progress()["total"] == 0  # its jobs table is not there: error 1146
+    assert list(table.pending) == []
+    with pytest.raises(StatementRefused):
+        ours.execute(Statement("SELECT no_such_column FROM DUAL"))
+
+    assert ours.fetch(Statement("SELECT CONNECTION_ID()")) == before
+
+
+def test_connections_go_with_their_account(server: Server, database: Database) -> None:
+    user, password = f"user_{database.name[-12:]}", "secret"
+    with server.connect() as watcher:
+        rows(watcher, f"CREATE USER '{user}'@'%%' IDENTIFIED BY '{password}'")
+        try:
+            held = account(Server(server.kind, server.host, server.port, user, password))
+            held.check()
+            count = "SELECT COUNT(*) FROM information_schema.processlist WHERE user = %s"
+            assert rows(watcher, count, (user,)) == [(1,)]
+            del held
+            gc.collect()
+            while rows(watcher, count, (user,)) != [
+                (0,)
+            ]:  # until the server noticed; pytest's timeout ends it
+                pass
+        finally:
+            rows(watcher, f"DROP USER '{user}'@'%%'")
+
+
+def test_a_program_ends_in_silence(server: Server) -> None:
+    program = (
+        "import sys; from populate_operator.jobs import Database; "
+        "database = Database(host=sys.argv[1], port=int(sys.argv[2]), user=sys.argv[3], password=sys.argv[4]); "
+        "print(database.check())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, server.host, str(server.port), server.user, server.password],
+        env=os.environ | {"PYTHONPATH": str(Path(REPOSITORY, "operator"))},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout.strip(), done.stderr) == (server.version, "")
