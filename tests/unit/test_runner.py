@@ -112,7 +112,7 @@ def test_uuids_are_cast() -> None:
 
 @pytest.mark.parametrize(("sql_type", "value"), NOT_CASTS)
 def test_what_cannot_be_cast_is_refused_by_name(sql_type: str, value: object) -> None:
-    with pytest.raises(runner.ConfigurationError, match=r"attr=.* is not a"):
+    with pytest.raises(runner.InvalidKeyError, match=r"attr=.* is not a"):
         runner.cast_value(value, attribute(sql_type))
 
 

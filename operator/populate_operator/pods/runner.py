@@ -22,16 +22,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-EXIT_FAILED = 1  # make raised: this key's own failure
+EXIT_FAILED = 1  # make raised, or the key is none: this key's own failure
 EXIT_DATABASE = 69  # EX_UNAVAILABLE: the database cannot be used, whatever the key
-EXIT_CONFIGURATION = 78  # EX_CONFIG: the class or the key cannot be used
+EXIT_CONFIGURATION = 78  # EX_CONFIG: the class cannot be used, whatever the key
 EXIT_TERMINATED = 128 + signal.SIGTERM
 
 MESSAGE_BYTES = 4096  # what Kubernetes keeps of a termination message; of a longer one, only the end
 KEY_SOURCE_MARK = "POPULATE_KEY_SOURCE: "
 CUT = "...truncated"
-
-Key = dict[str, Any]
 
 
 class RunnerError(Exception):
@@ -41,7 +39,13 @@ class RunnerError(Exception):
 
 
 class ConfigurationError(RunnerError):
-    """The environment, the class or the key does not fit the queue's table."""
+    """The environment or the class does not fit the queue's table, whatever the key."""
+
+
+class InvalidKeyError(RunnerError):
+    """The key does not fit the table's key source; others may."""
+
+    exit_code = EXIT_FAILED
 
 
 class DatabaseError(RunnerError):
@@ -77,9 +81,7 @@ def import_module(name: str) -> Any:
     """Import the user's module, which usually connects to the database and declares its tables."""
     try:
         return importlib.import_module(name)
-    except Terminated:
-        raise
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # a Terminated stays known: it is the cause
         if is_database_error(error):
             where = f"{os.environ.get('DJ_HOST', 'localhost')}:{os.environ.get('DJ_PORT', '3306')}"
             raise DatabaseError(f"{where} cannot be used: {describe(error)}") from error
@@ -104,19 +106,19 @@ def find_class(module: Any, name: str) -> Any:
 
 def is_database_error(error: BaseException) -> bool:
     """Whether a failed connection or a refused account is behind `error`."""
-    names = {"OperationalError", "LostConnectionError", "AccessError"}
+    names = ("OperationalError", "LostConnectionError", "AccessError")
     return any(type(link).__name__ in names for link in chain(error))
 
 
-def cast_key(key: Key, table: Any) -> Key:
+def cast_key(key: dict[str, Any], table: Any) -> dict[str, Any]:
     """`key` as read from JSON, with each value in the type that DataJoint has for its attribute.
 
-    Raises ConfigurationError unless every attribute is one of the key source: DataJoint ignores a
+    Raises InvalidKeyError unless every attribute is one of the key source: DataJoint ignores a
     restriction by any other and would populate more than this key.
     """
     heading = source_of(table).heading
     if not key or not set(key) <= set(heading.names):
-        raise ConfigurationError(
+        raise InvalidKeyError(
             f"the job's key has {', '.join(key) or 'no attributes'}, but the key source of "
             f"{table.full_table_name} has {', '.join(heading.primary_key)}; refresh the queue"
         )
@@ -136,7 +138,7 @@ def cast_value(value: Any, attribute: Any) -> Any:
     try:
         return cast(value) if cast else value
     except (ValueError, TypeError, ArithmeticError, AttributeError) as error:
-        raise ConfigurationError(f"{attribute.name}={value!r} is not a {attribute.type}: {error}") from error
+        raise InvalidKeyError(f"{attribute.name}={value!r} is not a {attribute.type}: {error}") from error
 
 
 def source_of(table: Any) -> Any:
@@ -240,7 +242,7 @@ def populate(table: Any) -> None:
     print(f"{table.full_table_name} {key}: {'made' if made else 'nothing to make'}", flush=True)
 
 
-def read_key() -> Key:
+def read_key() -> dict[str, Any]:
     """The job's key as it is in JSON. Raises ConfigurationError."""
     text = read_variable("POPULATE_KEY")
     try:
@@ -261,10 +263,9 @@ MODES: dict[str, Callable[[Any], None]] = {"populate": populate, "key-source": r
 
 def read_variable(name: str) -> str:
     """The variable `name` of the environment. Raises ConfigurationError where it is missing."""
-    try:
-        return os.environ[name]
-    except KeyError:
-        raise ConfigurationError(f"{name} is not set; the operator sets it in every pod") from None
+    if name not in os.environ:
+        raise ConfigurationError(f"{name} is not set; the operator sets it in every pod")
+    return os.environ[name]
 
 
 def handle_sigterm() -> None:

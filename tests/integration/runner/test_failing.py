@@ -40,13 +40,16 @@ REFUSALS: dict[str, tuple[str, dict[str, str], str]] = {
         "POPULATE_KEY is 'alpha'; it must be a JSON object",
     ),
     "no object": ("pipeline:Pooling", {"POPULATE_KEY": "5"}, "POPULATE_KEY is '5'; it must be a JSON object"),
-    "empty key": ("pipeline:Pooling", {"POPULATE_KEY": "{}"}, "the job's key has no attributes, but "),
-    "other key": (
-        "pipeline:Pooling",
-        {"POPULATE_KEY": '{"trail": "alpha"}'},
-        "the job's key has trail, but ",
+}
+# class, key, message
+NO_KEYS: dict[str, tuple[str, str, str]] = {
+    "empty": ("Pooling", "{}", "the job's key has no attributes, but the key source of {table} has trial; "),
+    "other": (
+        "Pooling",
+        '{"trail": "alpha"}',
+        "the job's key has trail, but the key source of {table} has trial; ",
     ),
-    "bad value": ("pipeline:Spikes", {"POPULATE_KEY": '{"day": "today"}'}, "day='today' is not a date: "),
+    "bad value": ("Spikes", '{"day": "today"}', "day='today' is not a date: "),
 }
 
 
@@ -77,12 +80,14 @@ def test_leaving_make_is_a_failure(image: Image) -> None:
 
 @pytest.mark.parametrize("name", ["Waiting", "Querying"])
 def test_sigterm_rolls_back(image: Image, name: str) -> None:
-    process = image.start(f"pipeline:{name}", POPULATE_KEY=ALPHA)
-    assert process.stdout is not None
-    while (line := process.stdout.readline()) != "started\n":
-        assert line, "the runner ended before make started"
-    process.send_signal(signal.SIGTERM)
-    outcome = image.end(process)
+    with image.database.connect(autocommit=False) as other, other.cursor() as cursor:
+        cursor.execute("SELECT * FROM trial WHERE trial = 'gem' FOR UPDATE")  # what Querying waits for
+        process = image.start(f"pipeline:{name}", POPULATE_KEY=ALPHA)
+        assert process.stdout is not None
+        while (line := process.stdout.readline()) != "started\n":
+            assert line, "the runner ended before make started"
+        process.send_signal(signal.SIGTERM)
+        outcome = image.end(process)
     assert outcome.status == 143, outcome.log
     assert outcome.report.message.startswith("Terminated: the pod was told to stop (SIGTERM)")
     assert image.rows(f"SELECT * FROM __{name.lower()}") == []
@@ -97,6 +102,16 @@ def test_what_cannot_be_tried_is_said_in_a_line(image: Image, case: str) -> None
     expected = "ConfigurationError: " + beginning.replace("{schema}", image.database.name)
     assert outcome.report.message.startswith(expected)
     assert "\n" not in outcome.report.message
+
+
+@pytest.mark.parametrize("case", NO_KEYS)
+def test_what_is_no_key_is_its_own_failure(image: Image, case: str) -> None:
+    name, key, beginning = NO_KEYS[case]
+    outcome = image.run(f"pipeline:{name}", POPULATE_KEY=key)
+    assert outcome.status == 1, outcome.log
+    table = f"`{image.database.name}`.`__{name.lower()}`"
+    assert outcome.report.message.startswith(f"InvalidKeyError: {beginning.replace('{table}', table)}")
+    assert image.rows(f"SELECT * FROM __{name.lower()}") == []
 
 
 def test_a_missing_variable_is_named(image: Image) -> None:

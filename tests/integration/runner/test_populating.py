@@ -3,16 +3,18 @@
 - its key and no other, for every key type that DataJoint can populate, and keys with odd text
 - by a simple and a tripartite make, with a process pool inside make, by a class inside another
 - nothing where the key is there already, or not in the key source
-- the key source of a class is reported, short or long, and runs as SQL
+- the key source of a class is reported, short or long, and fills a queue
 """
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from uuid import UUID
 
 import pytest
 
+from populate_operator.jobs import Database, JobTable
 from populate_operator.pods.report import parse_key_source
 from tests.integration.runner.image_run import Image
 
@@ -37,21 +39,26 @@ NEIGHBOURS: list[dict[str, Any]] = [
 ]
 
 
+def job_table(image: Image, name: str, key_source: str | None = None) -> JobTable:
+    server = image.database.server
+    account = Database(host=server.host, port=server.port, user=server.user, password=server.password)
+    return JobTable(account, schema=image.database.name, table=name, key_source=key_source)
+
+
 def test_its_key_and_no_other(image: Image) -> None:
     for changed in [{}, *NEIGHBOURS]:
         recording = KEY | changed
         values = recording | {"animal": UUID(recording["animal"]).bytes, "volts": 1.25}
-        image.rows("INSERT IGNORE INTO recording VALUES (%s, %s, %s, %s, %s, %s, %s, %s)", *values.values())
-    assert image.rows("SELECT count(*) FROM recording") == [(1 + len(NEIGHBOURS),)]
+        image.rows("INSERT INTO recording VALUES (%s, %s, %s, %s, %s, %s, %s, %s)", *values.values())
+    table = job_table(image, "Spikes")
+    assert table.refresh()["added"] == 1 + len(NEIGHBOURS)
+    [job] = [job for job in table.pending if json.loads(job.key.json) == KEY]
 
-    outcome = image.populate("pipeline:Spikes", **KEY)
+    outcome = image.run("pipeline:Spikes", POPULATE_KEY=job.key.json)
 
     assert outcome.status == 0, outcome.log
-    [made] = image.rows("SELECT animal, day, started, depth, probe, side, run, double_volts FROM __spikes")
-    animal, day, started, depth, probe, side, run, volts = made
-    found = [str(UUID(bytes=animal)), day.isoformat(), started.isoformat(), str(depth), probe, side, run]
-    assert found == [*KEY.values()]
-    assert volts == 2.5
+    assert image.rows("SELECT double_volts FROM __spikes") == [(2.5,)]
+    assert table.in_target([job.key]) == {job.key}
 
 
 def test_a_tripartite_make(image: Image) -> None:
@@ -95,10 +102,11 @@ def test_nothing_that_is_there_already(image: Image) -> None:
     ("name", "expected"),
     [("Choosy", ["alpha"]), ("Wordy", ["alpha"]), ("Pooling", ["alpha", "gem", "zero"])],
 )
-def test_the_key_source_runs_as_sql(image: Image, name: str, expected: list[str]) -> None:
+def test_the_key_source_fills_a_queue(image: Image, name: str, expected: list[str]) -> None:
     outcome = image.run(f"pipeline:{name}", "key-source")
     assert outcome.status == 0, outcome.log
     assert (outcome.message == '{"key_source": null}') == (name == "Wordy")
     query = parse_key_source(outcome.message, outcome.log)
-    assert query is not None
-    assert sorted(trial for (trial,) in image.rows(query.replace("%%", "%"))) == expected
+    table = job_table(image, name, key_source=query)
+    table.refresh()
+    assert sorted(str(job.key["trial"]) for job in table.pending) == expected

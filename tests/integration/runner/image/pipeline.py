@@ -120,7 +120,7 @@ class Querying(PerTrial):
     def make(self, key):
         self.insert1(key)
         print("started", flush=True)
-        self.connection.query("SELECT SLEEP(600)")
+        self.connection.query(f"SELECT * FROM {Trial.full_table_name} WHERE trial = 'gem' FOR UPDATE")
 
 
 @schema
