@@ -24,6 +24,18 @@ _GOOD: Json = {
 }
 
 
+COPY_GROUP = "unattended.populate.datajoint.io"
+COPY = f"populatequeues.{COPY_GROUP}/sorting"
+
+
+def copied(body: Json) -> Json:
+    """A manifest or the CRD in the group that no operator attends to."""
+    moved: Json = json.loads(json.dumps(body).replace("populate.datajoint.io", COPY_GROUP))
+    if moved["kind"] == "CustomResourceDefinition":  # pq and all mean the real one
+        del moved["spec"]["names"]["shortNames"], moved["spec"]["names"]["categories"]
+    return moved
+
+
 def manifest(**changes: Any) -> Json:
     """The smallest good manifest with `changes` merged into its spec; None removes a field."""
     return _GOOD | {"spec": _merged(_GOOD["spec"], changes)}
@@ -61,9 +73,7 @@ class Api:
         return created
 
     def patch(self, spec: Json) -> Json:
-        """Merge `spec` into that of the queue `sorting`."""
+        """Merge `spec` into that of the unattended queue `sorting`."""
         patch = json.dumps({"spec": spec})
-        patched: Json = json.loads(
-            self.kubectl("patch", "pq/sorting", "--type=merge", "-o", "json", "-p", patch)
-        )
+        patched: Json = json.loads(self.kubectl("patch", COPY, "--type=merge", "-o", "json", "-p", patch))
         return patched

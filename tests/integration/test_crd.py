@@ -15,7 +15,7 @@ from populate_operator.queue.progress import build_target
 from populate_operator.queue.report import Facts, build_recent_error, build_status
 from populate_operator.queue.resource import parse_spec
 from populate_operator.queue.status import JobCounts, LastRefresh, QueueStatus, dump_status, parse_status
-from tests.integration.manifests import Api, manifest
+from tests.integration.manifests import COPY, COPY_GROUP, Api, copied, manifest
 from tests.unit.queue.builders import make_pod, pending_pod
 
 GOOD: dict[str, dict[str, Any]] = {
@@ -55,10 +55,10 @@ GOOD: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def queue(api: Api) -> Iterator[dict[str, Any]]:
+def queue(unattended: Api) -> Iterator[dict[str, Any]]:
     """The queue `sorting` in the test's namespace."""
-    yield api.create(manifest())
-    api.kubectl("delete", "pq/sorting", "--wait=false")
+    yield unattended.create(copied(manifest()))
+    unattended.kubectl("delete", COPY)
 
 
 @pytest.mark.parametrize("changes", GOOD.values(), ids=GOOD.keys())
@@ -127,7 +127,7 @@ def report(api: Api, status: QueueStatus) -> dict[str, Any]:
     """Write a status and read it back."""
     patch = json.dumps({"status": dump_status(status)})
     written: dict[str, Any] = json.loads(
-        api.kubectl("patch", "pq/sorting", "--subresource=status", "--type=merge", "-o", "json", "-p", patch)
+        api.kubectl("patch", COPY, "--subresource=status", "--type=merge", "-o", "json", "-p", patch)
     )
     return written
 
@@ -142,31 +142,35 @@ def test_a_status_survives_the_api_server_unchanged(api: Api) -> None:
 @pytest.mark.usefixtures("queue")
 def test_columns_tell_how_it_goes(api: Api) -> None:
     report(api, busy_status())
-    head, row = api.kubectl("get", "pq").splitlines()
+    head, row = api.kubectl("get", COPY).splitlines()
     assert head.split() == ["NAME", "TABLE", "PENDING", "RUNNING", "ERRORS", "DONE", "READY", "AGE"]
     assert row.split()[:-1] == ["sorting", "SpikeSorting", "12", "2", "2", "1234/5000", "True"]
-    head, row = api.kubectl("get", "pq", "-o", "wide").splitlines()
+    head, row = api.kubectl("get", COPY, "-o", "wide").splitlines()
     assert head.split()[-4:] == ["RATE", "ETA", "REFRESHED", "MESSAGE"]
     assert row.split()[-4:] == ["120/min", "9s", "9h", "populating"]
 
 
-@pytest.mark.usefixtures("queue")
-def test_it_is_listed_among_all(api: Api) -> None:
-    assert "populatequeue.populate.datajoint.io/sorting" in api.kubectl("get", "all", "-o", "name")
+def test_it_has_a_short_name_and_is_listed_among_all(api: Api) -> None:
+    resources = api.kubectl(
+        "api-resources", "--api-group=populate.datajoint.io", "--output=wide", "--no-headers"
+    )
+    (line,) = resources.splitlines()
+    assert line.split()[:2] == ["populatequeues", "pq"]
+    assert line.split()[-1] == "all"
 
 
 @pytest.mark.usefixtures("queue")
 def test_ready_can_be_waited_for(api: Api) -> None:
     report(api, busy_status())
-    assert "condition met" in api.kubectl("wait", "--for=condition=Ready", "pq/sorting", "--timeout=10s")
+    assert "condition met" in api.kubectl("wait", "--for=condition=Ready", COPY, "--timeout=10s")
 
 
 @pytest.mark.usefixtures("queue")
 def test_scale_is_parallelism(api: Api) -> None:
-    api.kubectl("scale", "pq/sorting", "--replicas=20")
-    assert api.kubectl("get", "pq/sorting", "-o", "jsonpath={.spec.parallelism}") == "20"
+    api.kubectl("scale", COPY, "--replicas=20")
+    assert api.kubectl("get", COPY, "-o", "jsonpath={.spec.parallelism}") == "20"
     report(api, busy_status())
-    path = f"/apis/populate.datajoint.io/v1alpha1/namespaces/{api.namespace}/populatequeues/sorting/scale"
+    path = f"/apis/{COPY_GROUP}/v1alpha1/namespaces/{api.namespace}/populatequeues/sorting/scale"
     scale = json.loads(api.kubectl("get", "--raw", path))
     assert scale["spec"] == {"replicas": 20}
     assert scale["status"] == {"replicas": 3, "selector": "populate.datajoint.io/queue-uid=1"}
@@ -174,8 +178,8 @@ def test_scale_is_parallelism(api: Api) -> None:
 
 @pytest.mark.usefixtures("queue")
 def test_status_is_a_subresource_that_users_of_the_spec_do_not_touch(api: Api) -> None:
-    api.kubectl("patch", "pq/sorting", "--type=merge", "-p", json.dumps({"status": {"rate": "1/min"}}))
-    assert api.kubectl("get", "pq/sorting", "-o", "jsonpath={.status}") == ""
+    api.kubectl("patch", COPY, "--type=merge", "-p", json.dumps({"status": {"rate": "1/min"}}))
+    assert api.kubectl("get", COPY, "-o", "jsonpath={.status}") == ""
 
 
 def test_every_field_is_explained(api: Api) -> None:

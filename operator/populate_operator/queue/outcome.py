@@ -194,7 +194,7 @@ def _failure_message(pod: PodView, spec: PopulateQueueSpec, tail: str) -> str:
 def _disruption(pod: PodView) -> Disrupted | None:
     if pod.disruption:
         return Disrupted(pod.disruption, pod.message or "the pod was disrupted")
-    if pod.deleting_since is not None:
+    if pod.deleting_since is not None and not _failed_by_itself(pod):
         if pod.started_at is None:
             return Disrupted("NotStarted", "the pod was deleted before it started")
         return Disrupted("Deleted", "the pod was deleted before it ended")
@@ -202,6 +202,12 @@ def _disruption(pod: PodView) -> Disrupted | None:
     if reason not in _DISRUPTIONS or _exceeded_own_limit(pod):
         return None
     return Disrupted(reason, pod.message or "the pod was disrupted")
+
+
+def _failed_by_itself(pod: PodView) -> bool:
+    """Whether it had failed whoever deleted it then; an exit code alone may be the answer to SIGTERM."""
+    is_oom = pod.termination is not None and pod.termination.reason == "OOMKilled"
+    return is_oom or pod.reason == "DeadlineExceeded"
 
 
 def _exceeded_own_limit(pod: PodView) -> bool:
@@ -238,5 +244,7 @@ def _retry(failure: _Failure, retry: Retry, attempt: int) -> RetryLater:
 
 def _duration(ended: Termination | None) -> float | None:
     if ended is None or ended.started_at is None or ended.finished_at is None:
+        return None
+    if ended.reason in _NEVER_RAN:  # containerd dates their start 1970
         return None
     return (ended.finished_at - ended.started_at).total_seconds()

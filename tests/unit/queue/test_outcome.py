@@ -7,11 +7,12 @@ never ran; the runner's own exit codes; retries, their backoff and their end; th
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from populate_operator.pods.view import PodView
+from populate_operator.pods.view import PodView, Termination
 from populate_operator.queue.outcome import (
     CannotStart,
     Complete,
@@ -86,6 +87,21 @@ def test_a_disrupted_pod_counts_as_no_attempt_whatever_the_rules_say(pod: PodVie
     assert isinstance(result, Disrupted)
     assert result.reason == reason
     assert attempts_after(result, 3) == 2
+
+
+def test_a_failed_pod_that_is_then_deleted_has_failed_nevertheless() -> None:
+    out_of_memory = failed_pod(exit_code=137, reason="OOMKilled", deleting_since=ago(1))
+    assert isinstance(outcome(out_of_memory), Failed)
+    ended = failed_pod(exit_code=137).termination
+    overdue = make_pod(phase="Failed", reason="DeadlineExceeded", termination=ended, deleting_since=ago(1))
+    assert isinstance(outcome(overdue), Failed)
+
+
+def test_a_container_that_never_ran_took_no_time() -> None:
+    never = Termination("populate", 128, "StartError", "", datetime(1970, 1, 1, tzinfo=UTC), ago(5))
+    result = outcome(make_pod(phase="Failed", termination=never), in_target=True)
+    assert isinstance(result, Complete)
+    assert result.duration is None
 
 
 def test_an_eviction_for_the_pods_own_disk_use_is_its_own_failure() -> None:
