@@ -46,12 +46,13 @@ def up(name: str | None, fake_nodes: int | None, *, second_node: bool = False) -
         _native_up(state, fake_nodes, second_node=second_node)
     elif fake_nodes or second_node:
         raise SetupError(f"fake and extra nodes are for native clusters; this one is {state.provider}")
-    elif state.provider == "external":
-        current().kubectl("get", "--raw", "/readyz")
-        say(f"cluster: context '{state.context}' of POPULATE_KUBECONFIG is ready")
     else:
-        state.started = state.started or _now()
-        state.save()
+        Cluster.of(state).kubectl("get", "--raw", "/readyz")
+        if state.started:
+            say(f"cluster: context '{state.context}' is up already")
+        else:
+            state.started = _now()
+            state.save()
 
 
 def down(name: str | None) -> None:

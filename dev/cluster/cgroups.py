@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dev.console import SetupError
 
-PATIENCE = 20.0  # seconds for the kernel to let go of what was killed
+PATIENCE = 60.0  # seconds for the kernel to let go of what was killed
 
 
 def make(cgroup: str) -> None:

@@ -114,7 +114,7 @@ def test_cluster_up_again_changes_nothing(cluster: Cluster) -> None:
         return [uid, nodes, cluster.kubeconfig.read_text()]
 
     before = identity()
-    command = [sys.executable, "-m", "dev.cluster", "up", "--name", cluster.name]
+    command = [sys.executable, "-m", "dev.cluster", "up"]
     again = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "is up already" in again.stderr
     assert identity() == before
