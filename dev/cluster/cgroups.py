@@ -91,8 +91,11 @@ def _folders(cgroup: str) -> Iterator[Path]:
 
 def _delegate(path: Path) -> None:
     """Version 2 gives a child only the controllers its parent hands down; the kubelet wants them all."""
-    available = path / "cgroup.controllers"
-    for controller in available.read_text().split() if available.exists() else ():
+    file = path / "cgroup.controllers"
+    available = file.read_text().split() if file.exists() else []
+    if "memory" not in available:  # a machine of version 1 keeps the controllers that count there
+        return
+    for controller in available:
         # Some cannot be handed down everywhere; the kubelet names those that it cannot do without.
         with contextlib.suppress(OSError):
             (path / "cgroup.subtree_control").write_text(f"+{controller}")
