@@ -1,7 +1,5 @@
 """What can go wrong with a job queue. Every message names the thing and the remedy."""
 
-
-
 from __future__ import annotations
 
 

@@ -12,7 +12,7 @@ from populate_operator.jobs.batches import batches
 from populate_operator.jobs.blobs import pack_text
 from populate_operator.jobs.context import Context, check_source, declare, load_context
 from populate_operator.jobs.database import Database, Row, Statement
-from populate_operator.jobs.errors import NoSuchTable
+from populate_operator.jobs.errors import BadKey, NoSuchTable, StatementRefused
 from populate_operator.jobs.job_statements import NOW, Value, message_value, value
 from populate_operator.jobs.key_source import Restricted, Restriction, read_restrictions
 from populate_operator.jobs.keys import Key, KeySchema
@@ -28,6 +28,7 @@ T = TypeVar("T")
 STALE_TIMEOUT = 3600.0  # seconds; DataJoint's `config.jobs.stale_timeout`
 STATUSES: tuple[Status, ...] = ("pending", "reserved", "success", "error", "ignore")
 _KEYS_AT_ONCE = 200
+_VALUE_REFUSED = frozenset({1264, 1265, 1292, 1366, 1406})  # out of range, truncated, incorrect, too long
 
 
 class TargetProgress(NamedTuple):
@@ -283,10 +284,13 @@ class JobTable:
 
         Raises BadKey.
         """
-        context = self._declared()
-        self.database.execute(
-            statements.build_ignore(context.queue, self.key(key).parameters, self.default_priority)
-        )
+        typed = self.key(key)
+
+        def ignore(context: Context) -> int:
+            statement = statements.build_ignore(context.queue, typed.parameters, self.default_priority)
+            return self.database.execute(statement)
+
+        self._insert(typed, ignore)
 
     def _update(self, key: Mapping[str, Any], values: Mapping[str, Value]) -> bool:
         statement = statements.build_update_job(self._context().queue, self.key(key).parameters, values)
@@ -332,9 +336,12 @@ class JobTable:
         Returns whether the worker holds the job now; not if somebody else does, or it ended or is ignored.
         The jobs table is declared if need be. Raises BadKey.
         """
-        context = self._declared()
-        return reserve.take_back(
-            self.database, context, self.key(key), fence, attempt, version, self.default_priority
+        typed = self.key(key)
+        return self._insert(
+            typed,
+            lambda context: reserve.take_back(
+                self.database, context, typed, fence, attempt, version, self.default_priority
+            ),
         )
 
     def release_owner(self, owner: str, *, except_hosts: Collection[str] = ()) -> int:
@@ -344,6 +351,21 @@ class JobTable:
         """
         statement = statements.build_release_owned(self._context().queue, owner, sorted(except_hosts))
         return self._unless_missing(lambda: self.database.execute(statement), 0)
+
+    def _insert(self, key: Key, work: Callable[[Context], T]) -> T:
+        """Work that may insert the job `key`, into a table that may have to be declared (again) for it.
+
+        Raises BadKey where the database cannot hold the key.
+        """
+        try:
+            return work(self._declared())
+        except NoSuchTable:
+            self._found = None
+            return work(self._declared())
+        except StatementRefused as error:
+            if error.code not in _VALUE_REFUSED:
+                raise
+            raise BadKey(f"the database cannot hold the key {key.json}: {error}") from error
 
     def _fetch(self, statement: Statement) -> list[Row]:
         return self._unless_missing(lambda: self.database.fetch(statement), [])

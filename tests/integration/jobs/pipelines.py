@@ -50,12 +50,26 @@ class Pipeline:
 
 def build_imaging(pipeline: Pipeline, subjects: int = 4, methods: Sequence[str] = ("otsu",)) -> Any:
     """Subject with an age, Method, and Segmentation computed from both."""
-    subject = pipeline.declare(dj.Manual, "Subject", "subject: int32\n---\nage: int32")
-    method = pipeline.declare(dj.Lookup, "Method", "method: varchar(20)")
-    segmentation = pipeline.declare(dj.Computed, "Segmentation", "-> Subject\n-> Method", make=_insert_key)
-    subject.insert([(number, number * 10) for number in range(subjects)])
-    method.insert([(name,) for name in methods])
-    return segmentation
+    if not pipeline.tables:
+        declare_imaging(pipeline)
+    pipeline.tables["Subject"].insert([(number, number * 10) for number in range(subjects)])
+    pipeline.tables["Method"].insert([(name,) for name in methods])
+    return pipeline.tables["Segmentation"]
+
+
+def declare_imaging(pipeline: Pipeline) -> None:
+    """The same without rows."""
+    pipeline.declare(dj.Manual, "Subject", "subject: int32\n---\nage: int32")
+    pipeline.declare(dj.Lookup, "Method", "method: varchar(20)")
+    pipeline.declare(dj.Computed, "Segmentation", "-> Subject\n-> Method", make=_insert_key)
+
+
+def empty_imaging(pipeline: Pipeline) -> None:
+    """Delete all rows, and jobs where there is a queue."""
+    tables = [table for (table,) in pipeline.query(f"SHOW TABLES IN `{pipeline.name}`")]
+    for table in ("~~segmentation", "__segmentation", "#method", "subject"):
+        if table in tables:
+            pipeline.query(f"DELETE FROM `{pipeline.name}`.`{table}`")
 
 
 def _insert_key(self: Any, key: dict[str, Any]) -> None:
