@@ -41,11 +41,6 @@ def value(parameter: Any) -> Value:
     return "%s", (parameter,)
 
 
-def message_value(message: str, charset: str) -> Value:
-    """A message in the character set of its column: what that lacks becomes `?`, never an error."""
-    return f"CONVERT(%s USING {charset})", (message,)
-
-
 def build_select_jobs(
     queue: Queue, where: str, parameters: tuple[Any, ...], tail: str = "", schema: str | None = None
 ) -> Statement:

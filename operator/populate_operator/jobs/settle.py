@@ -10,7 +10,7 @@ from populate_operator.jobs.batches import batches
 from populate_operator.jobs.blobs import pack_text
 from populate_operator.jobs.context import Context
 from populate_operator.jobs.database import Database, Session
-from populate_operator.jobs.job_statements import NOW, Value, message_value, value
+from populate_operator.jobs.job_statements import NOW, Value, value
 from populate_operator.jobs.refresh_statements import microseconds
 from populate_operator.jobs.reserve import write_locked
 from populate_operator.jobs.rows import Job, read_job
@@ -20,7 +20,7 @@ from populate_operator.jobs.settlements import (
     Ignore,
     Release,
     Settlement,
-    cut_message,
+    fit_message,
 )
 
 _BATCH = 200
@@ -112,7 +112,7 @@ def _changes(settlement: Settlement, job: Job, charset: str) -> dict[str, Value]
                 "status": value("error"),
                 "completed_time": NOW,
                 "duration": value(duration),
-                "error_message": message_value(cut_message(message), charset),
+                "error_message": value(fit_message(message, charset)),
                 "error_stack": value(None if stack is None else pack_text(stack)),
             }
         case Release(delay=delay, counted=counted):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -10,6 +11,8 @@ from populate_operator.jobs.rows import Fence
 
 MESSAGE_LENGTH = 2047  # characters, as in DataJoint
 _CUT = "...truncated"
+# MySQL's character sets whose codec is known for sure; of any other only ASCII is used.
+_CODECS = {"utf8mb4": "utf-8", "utf8mb3": "utf-8", "utf8": "utf-8", "latin1": "cp1252", "latin2": "iso8859_2"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +59,15 @@ class Ignore:
 Settlement: TypeAlias = Complete | Error | Release | Ignore
 
 
-def cut_message(message: str) -> str:
-    """At most 2047 characters; a longer message ends in `...truncated`.
+def fit_message(message: str, charset: str = "utf8mb4") -> str:
+    """At most 2047 characters, a longer message ends in `...truncated`; all of the column's `charset`.
 
-    Source: `datajoint.jobs.Job.error`.
+    What the character set lacks becomes `?`: that an error is written matters more than its spelling.
+    Source of the cut: `datajoint.jobs.Job.error`.
     """
-    message = message.encode(errors="replace").decode()  # half a surrogate pair is no text to a database
-    if len(message) <= MESSAGE_LENGTH:
-        return message
-    return message[: MESSAGE_LENGTH - len(_CUT)] + _CUT
+    if len(message) > MESSAGE_LENGTH:
+        message = message[: MESSAGE_LENGTH - len(_CUT)] + _CUT
+    if charset in ("utf8mb3", "utf8"):
+        message = re.sub(r"[^\x00-\uffff]", "?", message)
+    codec = _CODECS.get(charset, "ascii")
+    return message.encode(codec, errors="replace").decode(codec)

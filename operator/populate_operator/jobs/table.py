@@ -13,14 +13,14 @@ from populate_operator.jobs.blobs import pack_text
 from populate_operator.jobs.context import Context, check_source, declare, load_context
 from populate_operator.jobs.database import Database, Row, Statement
 from populate_operator.jobs.errors import BadKey, NoSuchTable, StatementRefused
-from populate_operator.jobs.job_statements import NOW, Value, message_value, value
+from populate_operator.jobs.job_statements import NOW, Value, value
 from populate_operator.jobs.key_source import Restricted, Restriction, read_restrictions
 from populate_operator.jobs.keys import Key, KeySchema
 from populate_operator.jobs.query import JobQuery
 from populate_operator.jobs.refresh import RefreshResult
 from populate_operator.jobs.reserve import Hosts
 from populate_operator.jobs.rows import Fence, Job, Status
-from populate_operator.jobs.settlements import Settlement, cut_message
+from populate_operator.jobs.settlements import Settlement, fit_message
 from populate_operator.jobs.target import Target
 
 T = TypeVar("T")
@@ -273,7 +273,7 @@ class JobTable:
         Whatever its status, as in DataJoint; `settle` is for those who hold a fence. Returns whether there
         was such a job. Raises BadKey.
         """
-        message = message_value(cut_message(error_message), self._context().message_charset)
+        message = value(fit_message(error_message, self._context().message_charset))
         values: dict[str, Value] = {"status": value("error"), "completed_time": NOW, "error_message": message}
         if error_stack is not None:
             values["error_stack"] = value(pack_text(error_stack))

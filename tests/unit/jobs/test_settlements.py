@@ -9,7 +9,7 @@ import pytest
 
 from populate_operator.jobs import Complete, Error, Fence, Ignore, Job, Release, Settlement
 from populate_operator.jobs.settle import _COLUMNS, build_settled_row
-from populate_operator.jobs.settlements import cut_message
+from populate_operator.jobs.settlements import fit_message
 from tests.unit.jobs.builders import build_target
 
 NOON = datetime(2026, 1, 1, 12)
@@ -32,7 +32,20 @@ JOB = Job(
     ],
 )
 def test_messages_are_cut_to_what_the_column_holds(message: str, cut: str) -> None:
-    assert cut_message(message) == cut
+    assert fit_message(message) == cut
+
+
+@pytest.mark.parametrize(
+    ("charset", "fitted"),
+    [
+        ("utf8mb4", "größer → 🐭 失"),
+        ("utf8mb3", "größer → ? 失"),
+        ("latin1", "größer ? ? ?"),
+        ("koi8r", "gr??er ? ? ?"),
+    ],
+)
+def test_what_a_character_set_lacks_becomes_a_question_mark(charset: str, fitted: str) -> None:
+    assert fit_message("größer → 🐭 失", charset) == fitted
 
 
 CASES: list[tuple[Settlement, dict[str, Any]]] = [
