@@ -36,7 +36,7 @@ def account(
 
 
 def datajoint(server: Server, **settings: Any) -> dj.Instance:
-    """DataJoint on the same server, with a connection and settings of its own (`jobs__keep_completed=True`)."""
+    """DataJoint on the same server, with its own connection and settings (`jobs__keep_completed=True`)."""
     return dj.Instance(
         host=server.host,
         port=server.port,

@@ -54,7 +54,7 @@ RESTRICTIONS = {
 }
 # Ages come in steps of 3000 s: no age is ever within the tolerance of a timeout.
 AGES = st.sampled_from([0, 3000, 6000])
-ENDINGS = st.sampled_from(["complete", "error", "ignore"])
+ENDINGS = st.sampled_from(["none", "none", "complete", "complete", "error", "ignore"])
 DELAYS = st.sampled_from([0, 2000, 2000.25, -1])
 PRIORITIES = st.sampled_from([None, 0, 1, 127, -3])
 STALE = st.sampled_from([None, 0, 1000, 5000])
@@ -120,48 +120,47 @@ class QueueMachine(RuleBasedStateMachine):
         self.add_session(subject, session)
         self.add_method(method)
 
-    @rule(subject=SUBJECTS)
-    def delete_subject(self, subject: int) -> None:
-        for table in ("__single", "__paired", *PARENTS[:2]):
-            self.twins.both(f"DELETE FROM {table} WHERE subject_id = %s", (subject,))
-
-    @rule(method=METHODS)
-    def delete_method(self, method: str) -> None:
-        self.twins.both("DELETE FROM __paired WHERE way = %s", (method,))
-        self.twins.both("DELETE FROM method WHERE method = %s", (method,))
-
-    @rule(data=st.data())
-    def make_row(self, data: st.DataObject) -> None:
-        """A row of the target by whatever means; where the table fans out, some rows of one key."""
-        key = self._draw_key(data)
-        if key in self._source():
-            further = tuple(data.draw(st.integers(0, 2)) for _ in self.shape.further)
-            places = ", ".join(["%s"] * len(key + further))
-            columns = ", ".join(self.shape.key + self.shape.further)
-            statement = f"INSERT IGNORE INTO {self.shape.sql_name} ({columns}) VALUES ({places})"
-            self.twins.both(statement, key + further)
+    @rule(data=st.data(), what=st.sampled_from(["rows", "rows", "subject", "method"]))
+    def delete(self, data: st.DataObject, what: str) -> None:
+        """Rows of the target, or a parent with all that depends on it."""
+        if what == "subject":
+            subject = data.draw(SUBJECTS)
+            for table in ("__single", "__paired", *PARENTS[:2]):
+                self.twins.both(f"DELETE FROM {table} WHERE subject_id = %s", (subject,))
+        elif what == "method":
+            method = data.draw(METHODS)
+            self.twins.both("DELETE FROM __paired WHERE way = %s", (method,))
+            self.twins.both("DELETE FROM method WHERE method = %s", (method,))
+        else:
+            for key in self._draw_keys(data):
+                self.twins.both(f"DELETE FROM {self.shape.sql_name} WHERE {self._condition()}", key)
 
     @rule(data=st.data())
-    def delete_rows(self, data: st.DataObject) -> None:
-        self.twins.both(f"DELETE FROM {self.shape.sql_name} WHERE {self._condition()}", self._draw_key(data))
+    def make_rows(self, data: st.DataObject) -> None:
+        """Rows of the target by whatever means; where the table fans out, several of one key."""
+        for key in sorted(set(self._draw_keys(data)) & self._source()):
+            self._make(key, tuple(data.draw(st.integers(0, 2)) for _ in self.shape.further))
+
+    def _make(self, key: Key, further: tuple[int, ...]) -> None:
+        places = ", ".join(["%s"] * len(key + further))
+        columns = ", ".join(self.shape.key + self.shape.further)
+        self.twins.both(
+            f"INSERT IGNORE INTO {self.shape.sql_name} ({columns}) VALUES ({places})", key + further
+        )
 
     # The queue ---------------------------------------------------------------------------------------
 
-    @rule(
-        data=st.data(), endings=st.lists(ENDINGS, max_size=2), duration=DURATIONS, message=TEXTS, stack=STACKS
-    )
-    def work(
-        self, data: st.DataObject, endings: list[str], duration: float | None, message: str, stack: str | None
-    ) -> None:
-        """Reserve a job if it can be had, and end it whether it was had or not, even twice."""
-        key = self._draw_key(data)
-        assert self._ours.reserve(self._as_mapping(key)) == self._theirs.reserve(self._as_mapping(key))
-        for ending in endings:
-            match ending:
+    @rule(data=st.data())
+    def work(self, data: st.DataObject) -> None:
+        """Reserve jobs where they can be had, and end them whether they were had or not."""
+        for key in self._draw_keys(data):
+            job = self._as_mapping(key)
+            assert self._ours.reserve(job) == self._theirs.reserve(job)
+            match data.draw(ENDINGS, label="ending"):
                 case "complete":
-                    self._complete(key, duration)
+                    self._complete(key, data.draw(DURATIONS))
                 case "error":
-                    self._error(key, message, stack)
+                    self._error(key, data.draw(TEXTS), data.draw(STACKS))
                 case "ignore":
                     self._ignore(key)
 
@@ -305,12 +304,12 @@ class QueueMachine(RuleBasedStateMachine):
     def _ours(self) -> JobTable:
         return self.twins.ours[self.shape]
 
-    def _draw_key(self, data: st.DataObject) -> Key:
-        """Rather a key of a job than one that may not even be in the key source."""
+    def _draw_keys(self, data: st.DataObject) -> list[Key]:
+        """Rather keys of jobs than such that may not even be in the key source."""
         jobs = sorted(self.twins.our_jobs(self.shape))
-        strategy = st.sampled_from(jobs) | KEYS[self.shape] if jobs else KEYS[self.shape]
-        key: Key = data.draw(strategy, label="key")
-        return key
+        one = st.sampled_from(jobs) | st.sampled_from(jobs) | KEYS[self.shape] if jobs else KEYS[self.shape]
+        keys: list[Key] = data.draw(st.lists(one, min_size=1, max_size=4, unique=True), label="keys")
+        return keys
 
     def _as_mapping(self, key: Key) -> dict[str, Any]:
         return dict(zip(self.shape.key, key, strict=True))

@@ -21,7 +21,7 @@ TOLERANCE = 100.0  # seconds; every age and delay that the machine deals in diff
 
 @dataclass(frozen=True)
 class Shape:
-    """An auto-populated table: its class, its SQL name, the key of its jobs and its own further attributes."""
+    """An auto-populated table: class, SQL name, key of its jobs, further attributes of its primary key."""
 
     table: str
     sql_name: str
@@ -41,7 +41,8 @@ PARENTS = ("session", "subject", "method")  # children first
 
 def declare_pipeline(instance: dj.Instance, name: str) -> Tables:
     """Subject <- Session, Method; Single of a subject, Paired of a session and a renamed method."""
-    schema, tables = instance.Schema(name), {}
+    schema = instance.Schema(name)
+    tables: Tables = {}
     declare(schema, tables, dj.Manual, "Subject", "subject_id: int32\n---\nweight: int32")
     declare(schema, tables, dj.Manual, "Session", "-> Subject\nsession: int16\n---\nquality: int32")
     declare(schema, tables, dj.Manual, "Method", "method: varchar(16)")

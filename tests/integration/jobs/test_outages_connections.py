@@ -57,8 +57,8 @@ def test_connections_go_with_their_account(server: Server, database: Database) -
 def test_a_program_ends_in_silence(server: Server) -> None:
     program = (
         "import sys; from populate_operator.jobs import Database; "
-        "database = Database(host=sys.argv[1], port=int(sys.argv[2]), user=sys.argv[3], password=sys.argv[4]); "
-        "print(database.check())"
+        "host, port, user, password = sys.argv[1:]; "
+        "print(Database(host=host, port=int(port), user=user, password=password).check())"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, server.host, str(server.port), server.user, server.password],
