@@ -4,17 +4,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from populate_operator.jobs.database import Database, Statement
 from populate_operator.jobs.declare import build_declaration, check_layout
 from populate_operator.jobs.discovery import discover_columns, discover_target, has_claim_index
-from populate_operator.jobs.errors import AccessDenied, BadKeySource, NoSuchTable, StatementRefused
+from populate_operator.jobs.errors import AccessDenied, BadKey, BadKeySource, NoSuchTable, StatementRefused
 from populate_operator.jobs.identifiers import quote, quote_table
 from populate_operator.jobs.key_source import KeySource, Restricted, build_key_source
+from populate_operator.jobs.keys import Key
 from populate_operator.jobs.relations import Collation, Queue, Relation
 from populate_operator.jobs.target import Column, Target
+
+T = TypeVar("T")
+
+_VALUE_REFUSED = frozenset({1264, 1265, 1292, 1366, 1406})  # out of range, truncated, incorrect, too long
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,55 @@ class Context:
         match = self.queue.match(self.queue.jobs, self.queue.jobs.sql, source, "k")
         sql = f"EXISTS (SELECT 1 FROM {source.sql} AS k WHERE {match})"
         return Statement(sql, source.parameters, source.schema)
+
+
+class Discovered:
+    """The context of one job table: found when first needed, and again when it proves to be outdated."""
+
+    def __init__(self, database: Database, schema: str, table: str, select: str | None) -> None:
+        self._database, self._schema, self._table, self._select = database, schema, table, select
+        self._found: Context | None = None  # replaced whole, so that threads need no lock
+
+    def get(self) -> Context:
+        """What was found, as `load_context` finds it."""
+        return self._found or self.again()
+
+    def again(self) -> Context:
+        """Find it anew."""
+        found = load_context(self._database, self._schema, self._table, self._select)
+        self._found = found
+        return found
+
+    def declared(self) -> Context:
+        """The context after the jobs table was declared if need be."""
+        found = self.get()
+        if found.is_declared:
+            return found
+        declare(self._database, found)
+        return self.again()
+
+    def unless_missing(self, work: Callable[[], T], otherwise: T) -> T:
+        """A jobs table that is not there has no jobs; that it may have been dropped is found out anew."""
+        try:
+            return work()
+        except NoSuchTable:
+            self._found = None
+            return otherwise
+
+    def insert(self, key: Key, work: Callable[[Context], T]) -> T:
+        """Work that may insert the job `key`, into a table that may have to be declared (again) for it.
+
+        Raises BadKey where the database cannot hold the key.
+        """
+        try:
+            return work(self.declared())
+        except NoSuchTable:
+            self._found = None
+            return work(self.declared())
+        except StatementRefused as error:
+            if error.code not in _VALUE_REFUSED:
+                raise
+            raise BadKey(f"the database cannot hold the key {key.json}: {error}") from error
 
 
 def load_context(database: Database, schema: str, table: str, select: str | None) -> Context:

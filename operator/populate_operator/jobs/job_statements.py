@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from populate_operator.jobs.database import Statement
 from populate_operator.jobs.identifiers import columns, quote
 from populate_operator.jobs.refresh_statements import FRESH
-from populate_operator.jobs.relations import Queue, build_key_condition
+from populate_operator.jobs.relations import Queue, Relation, build_key_condition
 
 # The columns of a job after its key, in the order of `rows.read_job`.
 JOB_COLUMNS = (
@@ -94,17 +95,21 @@ def build_reserve(queue: Queue, key: Sequence[Any], host: str, pid: int) -> Stat
 
 
 def build_lock(queue: Queue, keys: Sequence[Sequence[Any]], *, reserved: bool = False) -> Statement:
-    """Lock jobs by key, whatever became of them; with `reserved` only those that are reserved."""
+    """Lock jobs by key, whatever became of them; with `reserved` only those that are reserved.
+
+    Only by the primary key: in the order of the other index two batches would lock each other out.
+    """
     condition, parameters = build_key_condition(queue.names, keys)
     if reserved:
         condition += " AND `status` = 'reserved'"
-    return build_select_jobs(queue, condition, parameters, " FOR UPDATE")
+    by_key = replace(queue, jobs=Relation(f"{queue.jobs.sql} FORCE INDEX (PRIMARY)"))
+    return build_select_jobs(by_key, condition, parameters, " FOR UPDATE")
 
 
-def build_delete_locked(queue: Queue, keys: Sequence[Sequence[Any]]) -> Statement:
-    """Delete reserved jobs that this transaction has locked."""
+def build_delete_jobs(queue: Queue, keys: Sequence[Sequence[Any]]) -> Statement:
+    """Delete jobs by key, whatever their status: the caller locked them and knows, or does not care."""
     condition, parameters = build_key_condition(queue.names, keys)
-    return Statement(f"DELETE FROM {queue.jobs.sql} WHERE {condition} AND `status` = 'reserved'", parameters)
+    return Statement(f"DELETE FROM {queue.jobs.sql} WHERE {condition}", parameters)
 
 
 def build_overwrite(queue: Queue, names: Sequence[str], rows: Sequence[Sequence[Value]]) -> Statement:
@@ -132,12 +137,6 @@ def build_release_owned(queue: Queue, owner: str, except_hosts: Sequence[str]) -
     )
 
 
-def build_delete_job(queue: Queue, key: Sequence[Any]) -> Statement:
-    """Delete one job whatever its status."""
-    condition, parameters = build_key_condition(queue.names, [key])
-    return Statement(f"DELETE FROM {queue.jobs.sql} WHERE {condition}", parameters)
-
-
 def build_update_job(queue: Queue, key: Sequence[Any], values: Mapping[str, Value]) -> Statement:
     """Set columns of one job whatever its status."""
     condition, parameters = build_key_condition(queue.names, [key])
@@ -153,6 +152,12 @@ def build_insert_job(queue: Queue, key: Sequence[Any], values: Mapping[str, Valu
     names = columns((*queue.names, *values))
     sql = f"INSERT INTO {queue.jobs.sql} ({names}) VALUES ({', '.join(expressions)})"
     return Statement(sql, (*key, *own))
+
+
+def build_find_job(queue: Queue, key: Sequence[Any]) -> Statement:
+    """One row if there is such a job."""
+    condition, parameters = build_key_condition(queue.names, [key])
+    return Statement(f"SELECT 1 FROM {queue.jobs.sql} WHERE {condition}", parameters)
 
 
 def build_ignore(queue: Queue, key: Sequence[Any], priority: int) -> Statement:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TypedDict
 
 from populate_operator.jobs import refresh_statements as statements
@@ -23,6 +24,33 @@ class RefreshResult(TypedDict):
     removed: int
     orphaned: int
     re_pended: int
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshOptions:
+    """How to refresh; times in seconds."""
+
+    priority: int
+    delay: float
+    keep_completed: bool
+    stale_timeout: float  # 0 skips the removal of stale jobs
+    orphan_timeout: float | None  # None skips the re-pending of orphans
+    spared_owners: Sequence[str]
+
+
+def refresh(database: Database, context: Context, source: Relation, options: RefreshOptions) -> RefreshResult:
+    """All steps of a refresh, each of them complete by itself; `source` is the restricted key source."""
+    result = RefreshResult(added=0, removed=0, orphaned=0, re_pended=0)
+    result["added"] = add_new(database, context, source, priority=options.priority, delay=options.delay)
+    if options.keep_completed:
+        result["re_pended"] = repend_undone(database, context, source)
+    result["removed"] = remove_done(database, context) + remove_vanished(database, context)
+    if options.stale_timeout > 0:
+        result["removed"] += remove_stale(database, context, options.stale_timeout)
+    if options.orphan_timeout is not None and options.orphan_timeout > 0:
+        spared = options.spared_owners
+        result["orphaned"] = repend_orphans(database, context, options.orphan_timeout, spared)
+    return result
 
 
 def add_new(database: Database, context: Context, source: Relation, *, priority: int, delay: float) -> int:

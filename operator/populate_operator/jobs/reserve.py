@@ -63,7 +63,7 @@ def reserve_due(
 
     def has_landed(session: Session, jobs: list[Job]) -> bool:
         fences = {(job.key, job.fence) for job in jobs}
-        return all(
+        return not jobs or any(
             not fences.isdisjoint((job.key, job.fence) for job in _lock(session, context, keys))
             for keys in batches([job.key for job in jobs], _BATCH)
         )

@@ -90,7 +90,7 @@ class _Batch:
         if not jobs:
             return
         keys = [job.key.parameters for job in jobs]
-        deleted = session.execute(statements.build_delete_locked(self.context.queue, keys))
+        deleted = session.execute(statements.build_delete_jobs(self.context.queue, keys))
         if deleted != len(jobs):
             raise RuntimeError(f"{deleted} instead of {len(jobs)} jobs deleted")
 

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from populate_operator.jobs import job_statements as statements
-from populate_operator.jobs import refresh as refreshing
-from populate_operator.jobs import refresh_statements, reserve, settle
+from populate_operator.jobs import refresh, refresh_statements, reserve, settle, single
 from populate_operator.jobs.batches import batches
-from populate_operator.jobs.blobs import pack_text
-from populate_operator.jobs.context import Context, check_source, declare, load_context
+from populate_operator.jobs.context import Discovered, check_source
 from populate_operator.jobs.database import Database, Row, Statement
-from populate_operator.jobs.errors import BadKey, NoSuchTable, StatementRefused
-from populate_operator.jobs.job_statements import NOW, Value, value
 from populate_operator.jobs.key_source import Restricted, Restriction, read_restrictions
 from populate_operator.jobs.keys import Key, KeySchema
 from populate_operator.jobs.query import JobQuery
-from populate_operator.jobs.refresh import RefreshResult
+from populate_operator.jobs.refresh import RefreshOptions, RefreshResult
 from populate_operator.jobs.reserve import Hosts
 from populate_operator.jobs.rows import Fence, Job, Status
-from populate_operator.jobs.settlements import Settlement, fit_message
+from populate_operator.jobs.settlements import Settlement
 from populate_operator.jobs.target import Target
-
-T = TypeVar("T")
 
 STALE_TIMEOUT = 3600.0  # seconds; DataJoint's `config.jobs.stale_timeout`
 STATUSES: tuple[Status, ...] = ("pending", "reserved", "success", "error", "ignore")
 _KEYS_AT_ONCE = 200
-_VALUE_REFUSED = frozenset({1264, 1265, 1292, 1366, 1406})  # out of range, truncated, incorrect, too long
 
 
 class TargetProgress(NamedTuple):
@@ -68,7 +61,7 @@ class JobTable:
         self.database, self.schema, self.table = database, schema, table
         self.key_source, self.restrictions = key_source, tuple(restrictions)
         self.keep_completed, self.default_priority = keep_completed, _priority(default_priority)
-        self._found: Context | None = None  # replaced whole, so that threads need no lock
+        self._found = Discovered(database, schema, table, key_source)
 
     def __repr__(self) -> str:
         return f"JobTable({self.schema}.{self.table} at {self.database.address})"
@@ -78,12 +71,12 @@ class JobTable:
     @property
     def target(self) -> Target:
         """The table that is populated."""
-        return self._context().target
+        return self._found.get().target
 
     @property
     def keys(self) -> KeySchema:
         """The typed key of a job."""
-        return self._context().target.keys
+        return self._found.get().target.keys
 
     def key(self, values: Mapping[str, Any] | str) -> Key:
         """The typed key from a mapping or from JSON text.
@@ -94,22 +87,7 @@ class JobTable:
 
     def rediscover(self) -> Target:
         """Read the target, its jobs table and its key source again; `refresh` does so by itself."""
-        return self._discover().target
-
-    def _discover(self) -> Context:
-        found = load_context(self.database, self.schema, self.table, self.key_source)
-        self._found = found
-        return found
-
-    def _context(self) -> Context:
-        return self._found or self._discover()
-
-    def _declared(self) -> Context:
-        """The context after the jobs table was declared if need be."""
-        if not self._context().is_declared:
-            declare(self.database, self._context())
-            return self._discover()
-        return self._context()
+        return self._found.again().target
 
     # Queries -----------------------------------------------------------------------------------------
 
@@ -140,14 +118,14 @@ class JobTable:
 
     def owned(self, owner: str) -> JobQuery:
         """The jobs that `owner` has reserved."""
-        return JobQuery(self.database, self._context, "`status` = 'reserved' AND `user` = %s", (owner,))
+        return JobQuery(self.database, self._found.get, "`status` = 'reserved' AND `user` = %s", (owner,))
 
     def _with_status(self, status: Status) -> JobQuery:
-        return JobQuery(self.database, self._context, "`status` = %s", (status,))
+        return JobQuery(self.database, self._found.get, "`status` = %s", (status,))
 
     def progress(self) -> dict[str, int]:
         """Jobs by status, and their `total`; zeros where the jobs table is not declared yet."""
-        found = self._fetch(statements.build_count_by_status(self._context().queue))
+        found = self._fetch(statements.build_count_by_status(self._found.get().queue))
         counts = dict.fromkeys(STATUSES, 0) | {status: int(count) for status, count in found}
         return counts | {"total": sum(counts.values())}
 
@@ -156,7 +134,7 @@ class JobTable:
 
         Raises BadKeySource when the server refuses a restriction.
         """
-        context = self._context()
+        context = self._found.get()
         source = context.restrict(self._restricted())
         check_source(self.database, source)
         statement = refresh_statements.build_count_target(
@@ -170,7 +148,7 @@ class JobTable:
 
         Raises BadKey.
         """
-        context = self._context()
+        context = self._found.get()
         typed = [self.key(key) for key in keys]
         present: set[Key] = set()
         for batch in batches(typed, _KEYS_AT_ONCE):
@@ -181,13 +159,13 @@ class JobTable:
 
     def next_due(self) -> float | None:
         """Seconds until the first pending job may start: 0.0 if one may now, None if none is pending."""
-        scope = self._context().scope(self._restricted())
-        rows = self._fetch(statements.build_next_due(self._context().queue, scope))
+        scope = self._found.get().scope(self._restricted())
+        rows = self._fetch(statements.build_next_due(self._found.get().queue, scope))
         return max(0.0, min(float(row[0]) for row in rows)) if rows else None
 
     def owners(self, prefix: str) -> dict[str, int]:
         """Who has reserved jobs: users that start with `prefix`, and how many each has."""
-        rows = self._fetch(statements.build_owners(self._context().queue, prefix))
+        rows = self._fetch(statements.build_owners(self._found.get().queue, prefix))
         return {user: int(count) for user, count in rows}
 
     # Refresh -----------------------------------------------------------------------------------------
@@ -218,27 +196,19 @@ class JobTable:
 
         Raises BadKeySource when a restriction is not one boolean expression or the server refuses it.
         """
-        self._discover()
-        context = self._declared()
+        self._found.again()
+        context = self._found.declared()
         source = context.restrict(self._restricted(restrictions))
         check_source(self.database, source)
-        new_priority = self.default_priority if priority is None else _priority(priority)
-        stale = STALE_TIMEOUT if stale_timeout is None else stale_timeout
-        result = RefreshResult(added=0, removed=0, orphaned=0, re_pended=0)
-        result["added"] = refreshing.add_new(
-            self.database, context, source, priority=new_priority, delay=delay
+        options = RefreshOptions(
+            priority=self.default_priority if priority is None else _priority(priority),
+            delay=delay,
+            keep_completed=self.keep_completed,
+            stale_timeout=STALE_TIMEOUT if stale_timeout is None else stale_timeout,
+            orphan_timeout=orphan_timeout,
+            spared_owners=spared_owners,
         )
-        if self.keep_completed:
-            result["re_pended"] = refreshing.repend_undone(self.database, context, source)
-        result["removed"] = refreshing.remove_done(self.database, context)
-        result["removed"] += refreshing.remove_vanished(self.database, context)
-        if stale > 0:
-            result["removed"] += refreshing.remove_stale(self.database, context, stale)
-        if orphan_timeout is not None and orphan_timeout > 0:
-            result["orphaned"] = refreshing.repend_orphans(
-                self.database, context, orphan_timeout, spared_owners
-            )
-        return result
+        return refresh.refresh(self.database, context, source, options)
 
     def _restricted(self, further: Sequence[Restriction] = ()) -> Restricted:
         return read_restrictions(self.keys, (*self.restrictions, *further))
@@ -250,8 +220,8 @@ class JobTable:
 
         Raises BadKey.
         """
-        context, typed = self._context(), self.key(key)
-        return self._unless_missing(lambda: reserve.reserve_one(self.database, context, typed), False)
+        context, typed = self._found.get(), self.key(key)
+        return self._found.unless_missing(lambda: reserve.reserve_one(self.database, context, typed), False)
 
     def complete(self, key: Mapping[str, Any], duration: float | None = None) -> bool:
         """A job is done after `duration` seconds: `success` where completed jobs are kept, else deleted.
@@ -259,13 +229,9 @@ class JobTable:
         Whatever its status, as in DataJoint; `settle` is for those who hold a fence. Returns whether there
         was such a job. Raises BadKey.
         """
-        if not self.keep_completed:
-            statement = statements.build_delete_job(self._context().queue, self.key(key).parameters)
-            return self._unless_missing(lambda: self.database.execute(statement) == 1, False)
-        values: dict[str, Value] = {"status": value("success"), "completed_time": NOW}
-        if duration is not None:
-            values["duration"] = value(duration)
-        return self._update(key, values)
+        context, typed = self._found.get(), self.key(key)
+        end = single.keep if self.keep_completed else single.drop
+        return self._found.unless_missing(lambda: end(self.database, context, typed, duration), False)
 
     def error(self, key: Mapping[str, Any], error_message: str, error_stack: str | None = None) -> bool:
         """A job failed. A message over 2047 characters is cut and then ends in `...truncated`.
@@ -273,11 +239,10 @@ class JobTable:
         Whatever its status, as in DataJoint; `settle` is for those who hold a fence. Returns whether there
         was such a job. Raises BadKey.
         """
-        message = value(fit_message(error_message, self._context().message_charset))
-        values: dict[str, Value] = {"status": value("error"), "completed_time": NOW, "error_message": message}
-        if error_stack is not None:
-            values["error_stack"] = value(pack_text(error_stack))
-        return self._update(key, values)
+        context, typed = self._found.get(), self.key(key)
+        return self._found.unless_missing(
+            lambda: single.fail(self.database, context, typed, error_message, error_stack), False
+        )
 
     def ignore(self, key: Mapping[str, Any]) -> None:
         """A job is never to be run; it is inserted if it is absent.
@@ -285,16 +250,9 @@ class JobTable:
         Raises BadKey.
         """
         typed = self.key(key)
-
-        def ignore(context: Context) -> int:
-            statement = statements.build_ignore(context.queue, typed.parameters, self.default_priority)
-            return self.database.execute(statement)
-
-        self._insert(typed, ignore)
-
-    def _update(self, key: Mapping[str, Any], values: Mapping[str, Value]) -> bool:
-        statement = statements.build_update_job(self._context().queue, self.key(key).parameters, values)
-        return self._unless_missing(lambda: self.database.execute(statement) == 1, False)
+        self._found.insert(
+            typed, lambda context: single.ignore(self.database, context, typed, self.default_priority)
+        )
 
     # Many jobs, fenced -------------------------------------------------------------------------------
 
@@ -311,9 +269,9 @@ class JobTable:
         count = limit if callable(hosts) else min(limit, len(hosts))
         if count <= 0:
             return []
-        context = self._context()
+        context = self._found.get()
         scope = context.scope(self._restricted())
-        return self._unless_missing(
+        return self._found.unless_missing(
             lambda: reserve.reserve_due(self.database, context, count, scope, owner, hosts, version), []
         )
 
@@ -323,9 +281,9 @@ class JobTable:
         A batch of up to 200 is one transaction. A late or repeated settlement changes nothing.
         Raises CommitInDoubt.
         """
-        return self._unless_missing(
+        return self._found.unless_missing(
             lambda: settle.settle(
-                self.database, self._context(), settlements, keep_completed=self.keep_completed
+                self.database, self._found.get(), settlements, keep_completed=self.keep_completed
             ),
             [False] * len(settlements),
         )
@@ -337,7 +295,7 @@ class JobTable:
         The jobs table is declared if need be. Raises BadKey.
         """
         typed = self.key(key)
-        return self._insert(
+        return self._found.insert(
             typed,
             lambda context: reserve.take_back(
                 self.database, context, typed, fence, attempt, version, self.default_priority
@@ -349,34 +307,11 @@ class JobTable:
 
         In place, and not counted as an attempt. Returns how many.
         """
-        statement = statements.build_release_owned(self._context().queue, owner, sorted(except_hosts))
-        return self._unless_missing(lambda: self.database.execute(statement), 0)
-
-    def _insert(self, key: Key, work: Callable[[Context], T]) -> T:
-        """Work that may insert the job `key`, into a table that may have to be declared (again) for it.
-
-        Raises BadKey where the database cannot hold the key.
-        """
-        try:
-            return work(self._declared())
-        except NoSuchTable:
-            self._found = None
-            return work(self._declared())
-        except StatementRefused as error:
-            if error.code not in _VALUE_REFUSED:
-                raise
-            raise BadKey(f"the database cannot hold the key {key.json}: {error}") from error
+        statement = statements.build_release_owned(self._found.get().queue, owner, sorted(except_hosts))
+        return self._found.unless_missing(lambda: self.database.execute(statement), 0)
 
     def _fetch(self, statement: Statement) -> list[Row]:
-        return self._unless_missing(lambda: self.database.fetch(statement), [])
-
-    def _unless_missing(self, work: Callable[[], T], otherwise: T) -> T:
-        """A jobs table that is not there has no jobs; that it may have been dropped is found out anew."""
-        try:
-            return work()
-        except NoSuchTable:
-            self._found = None
-            return otherwise
+        return self._found.unless_missing(lambda: self.database.fetch(statement), [])
 
 
 def _priority(number: int) -> int:
