@@ -24,13 +24,14 @@ from populate_operator.jobs.errors import (
 )
 from populate_operator.jobs.key_source import Restriction
 from populate_operator.jobs.keys import Key, KeySchema
+from populate_operator.jobs.populated import TargetProgress
 from populate_operator.jobs.query import JobQuery
 from populate_operator.jobs.refresh import RefreshResult
 from populate_operator.jobs.retry import RetryPolicy
 from populate_operator.jobs.rows import Fence, Job, Status
 from populate_operator.jobs.settlements import Complete, Error, Ignore, Release, Settlement
 from populate_operator.jobs.sql_text import read_condition, read_select
-from populate_operator.jobs.table import JobTable, TargetProgress
+from populate_operator.jobs.table import JobTable
 from populate_operator.jobs.target import Target
 from populate_operator.jobs.tls import Tls
 

@@ -26,6 +26,13 @@ class RefreshResult(TypedDict):
     re_pended: int
 
 
+def check_priority(number: int) -> int:
+    """Raises ValueError for what a tinyint cannot hold; DataJoint lets it through to the server."""
+    if not -128 <= number <= 127:
+        raise ValueError(f"a priority has to be from -128 to 127, not {number}")
+    return number
+
+
 @dataclass(frozen=True, slots=True)
 class RefreshOptions:
     """How to refresh; times in seconds."""

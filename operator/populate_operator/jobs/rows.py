@@ -11,6 +11,7 @@ from populate_operator.jobs.blobs import unpack_text
 from populate_operator.jobs.keys import Key, KeySchema
 
 Status = Literal["pending", "reserved", "success", "error", "ignore"]
+STATUSES: tuple[Status, ...] = ("pending", "reserved", "success", "error", "ignore")
 
 
 class Fence(NamedTuple):

@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from populate_operator.jobs import job_statements as statements
-from populate_operator.jobs import refresh, refresh_statements, reserve, settle, single
-from populate_operator.jobs.batches import batches
+from populate_operator.jobs import refresh, reserve, settle, single
 from populate_operator.jobs.context import Discovered, check_source
 from populate_operator.jobs.database import Database, Row, Statement
 from populate_operator.jobs.key_source import Restricted, Restriction, read_restrictions
 from populate_operator.jobs.keys import Key, KeySchema
+from populate_operator.jobs.populated import TargetProgress, count_populated, find_in_target
 from populate_operator.jobs.query import JobQuery
-from populate_operator.jobs.refresh import RefreshOptions, RefreshResult
+from populate_operator.jobs.refresh import RefreshOptions, RefreshResult, check_priority
 from populate_operator.jobs.reserve import Hosts
-from populate_operator.jobs.rows import Fence, Job, Status
+from populate_operator.jobs.rows import STATUSES, Fence, Job, Status
 from populate_operator.jobs.settlements import Settlement
 from populate_operator.jobs.target import Target
 
 STALE_TIMEOUT = 3600.0  # seconds; DataJoint's `config.jobs.stale_timeout`
-STATUSES: tuple[Status, ...] = ("pending", "reserved", "success", "error", "ignore")
-_KEYS_AT_ONCE = 200
-
-
-class TargetProgress(NamedTuple):
-    """Keys in the restricted key source, and how many of them the target has."""
-
-    total: int
-    populated: int
 
 
 class JobTable:
@@ -60,7 +51,7 @@ class JobTable:
     ) -> None:
         self.database, self.schema, self.table = database, schema, table
         self.key_source, self.restrictions = key_source, tuple(restrictions)
-        self.keep_completed, self.default_priority = keep_completed, _priority(default_priority)
+        self.keep_completed, self.default_priority = keep_completed, check_priority(default_priority)
         self._found = Discovered(database, schema, table, key_source)
 
     def __repr__(self) -> str:
@@ -135,27 +126,14 @@ class JobTable:
         Raises BadKeySource when the server refuses a restriction.
         """
         context = self._found.get()
-        source = context.restrict(self._restricted())
-        check_source(self.database, source)
-        statement = refresh_statements.build_count_target(
-            context.queue, source, is_distinct=context.key_source.is_default
-        )
-        total, populated = self.database.fetch(statement)[0]
-        return TargetProgress(int(total), int(populated))
+        return count_populated(self.database, context, context.restrict(self._restricted()))
 
     def in_target(self, keys: Iterable[Mapping[str, Any]]) -> set[Key]:
         """Those of `keys` that the target has, by the target's own equality.
 
         Raises BadKey.
         """
-        context = self._found.get()
-        typed = [self.key(key) for key in keys]
-        present: set[Key] = set()
-        for batch in batches(typed, _KEYS_AT_ONCE):
-            statement = statements.build_in_target(context.queue, [key.parameters for key in batch])
-            row = self.database.fetch(statement)[0]
-            present.update(key for key, found in zip(batch, row, strict=True) if found)
-        return present
+        return find_in_target(self.database, self._found.get(), [self.key(key) for key in keys])
 
     def next_due(self) -> float | None:
         """Seconds until the first pending job may start: 0.0 if one may now, None if none is pending."""
@@ -201,7 +179,7 @@ class JobTable:
         source = context.restrict(self._restricted(restrictions))
         check_source(self.database, source)
         options = RefreshOptions(
-            priority=self.default_priority if priority is None else _priority(priority),
+            priority=self.default_priority if priority is None else check_priority(priority),
             delay=delay,
             keep_completed=self.keep_completed,
             stale_timeout=STALE_TIMEOUT if stale_timeout is None else stale_timeout,
@@ -312,9 +290,3 @@ class JobTable:
 
     def _fetch(self, statement: Statement) -> list[Row]:
         return self._found.unless_missing(lambda: self.database.fetch(statement), [])
-
-
-def _priority(number: int) -> int:
-    if not -128 <= number <= 127:  # a tinyint; DataJoint lets more through and the server refuses it
-        raise ValueError(f"a priority has to be from -128 to 127, not {number}")
-    return number
