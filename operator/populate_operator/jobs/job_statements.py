@@ -184,12 +184,16 @@ def build_count_by_status(queue: Queue) -> Statement:
     return Statement(f"SELECT `status`, COUNT(*) FROM {queue.jobs.sql} GROUP BY `status`")
 
 
-def build_next_due(queue: Queue, scope: Statement) -> Statement:
-    """Seconds until the first pending job of each priority is due; the index answers it by skipping."""
+def build_next_due(queue: Queue, scope: Statement, above: int) -> Statement:
+    """The first pending job of the next priority above `above`: the priority, and seconds until it is due.
+
+    One step along the index, whose entries of a priority are in the order of their time.
+    """
     return Statement(
-        "SELECT TIMESTAMPDIFF(MICROSECOND, CURRENT_TIMESTAMP(6), MIN(`scheduled_time`)) / 1000000 "
-        f"FROM {queue.jobs.sql} WHERE `status` = 'pending'{_and(scope)} GROUP BY `priority`",
-        scope.parameters,
+        "SELECT `priority`, TIMESTAMPDIFF(MICROSECOND, CURRENT_TIMESTAMP(6), `scheduled_time`) / 1000000 "
+        f"FROM {queue.jobs.sql} WHERE `status` = 'pending' AND `priority` > %s{_and(scope)} "
+        f"ORDER BY {URGENCY} LIMIT 1",
+        (above, *scope.parameters),
         scope.schema,
     )
 

@@ -14,6 +14,23 @@ from populate_operator.jobs.identifiers import quote
 from populate_operator.jobs.keys import Key
 from populate_operator.jobs.rows import Job, read_job
 
+_BELOW_ALL = -129  # a priority is a tinyint
+
+
+def find_next_due(database: Database, context: Context, scope: Statement) -> float | None:
+    """Seconds until the first pending job within `scope` is due, 0.0 if one is; None without any.
+
+    One query for each priority that is in use, however many jobs there are.
+    """
+    soonest: float | None = None
+    priority = _BELOW_ALL
+    while rows := database.fetch(statements.build_next_due(context.queue, scope, priority)):
+        priority, seconds = int(rows[0][0]), float(rows[0][1])
+        soonest = seconds if soonest is None else min(soonest, seconds)
+        if soonest <= 0:
+            return 0.0
+    return soonest
+
 
 @dataclass(frozen=True, slots=True)
 class JobQuery:

@@ -12,7 +12,7 @@ from populate_operator.jobs.database import Database, Row, Statement
 from populate_operator.jobs.key_source import Restricted, Restriction, read_restrictions
 from populate_operator.jobs.keys import Key, KeySchema
 from populate_operator.jobs.populated import TargetProgress, count_populated, find_in_target
-from populate_operator.jobs.query import JobQuery
+from populate_operator.jobs.query import JobQuery, find_next_due
 from populate_operator.jobs.refresh import RefreshOptions, RefreshResult, check_priority
 from populate_operator.jobs.reserve import Hosts
 from populate_operator.jobs.rows import STATUSES, Fence, Job, Status
@@ -137,9 +137,8 @@ class JobTable:
 
     def next_due(self) -> float | None:
         """Seconds until the first pending job may start: 0.0 if one may now, None if none is pending."""
-        scope = self._found.get().scope(self._restricted())
-        rows = self._fetch(statements.build_next_due(self._found.get().queue, scope))
-        return max(0.0, min(float(row[0]) for row in rows)) if rows else None
+        context, scope = self._found.get(), self._scope()
+        return self._found.unless_missing(lambda: find_next_due(self.database, context, scope), None)
 
     def owners(self, prefix: str) -> dict[str, int]:
         """Who has reserved jobs: users that start with `prefix`, and how many each has."""
@@ -187,6 +186,9 @@ class JobTable:
             spared_owners=spared_owners,
         )
         return refresh.refresh(self.database, context, source, options)
+
+    def _scope(self) -> Statement:
+        return self._found.get().scope(self._restricted())
 
     def _restricted(self, further: Sequence[Restriction] = ()) -> Restricted:
         return read_restrictions(self.keys, (*self.restrictions, *further))
@@ -247,8 +249,7 @@ class JobTable:
         count = limit if callable(hosts) else min(limit, len(hosts))
         if count <= 0:
             return []
-        context = self._found.get()
-        scope = context.scope(self._restricted())
+        context, scope = self._found.get(), self._scope()
         return self._found.unless_missing(
             lambda: reserve.reserve_due(self.database, context, count, scope, owner, hosts, version), []
         )
