@@ -55,7 +55,8 @@ def show(cluster: Cluster) -> None:
     steps.step(f"contact sheet in {PICTURE.relative_to(REPOSITORY)}")
     draw(cluster)
     say(
-        f"demo: done in {steps.seconds():.0f} s; kubectl -n {NAMESPACE} looks around, make demo-down removes it"
+        f"demo: done in {steps.seconds():.0f} s; kubectl -n {NAMESPACE} looks around, "
+        "make demo-down removes it"
     )
 
 
@@ -76,7 +77,11 @@ def install(cluster: Cluster) -> None:
         "--create-namespace",
         *options,
     ]
-    run([*command, "--wait", "--timeout", "180s"], log=cache_dir("log") / "demo.log")
+    try:
+        run([*command, "--wait", "--timeout", "90s"], log=cache_dir("log") / "demo.log")
+    except SetupError as error:
+        logs = cluster.kubectl("logs", "-n", SYSTEM, f"deployment/{RELEASE}", "--tail=20")
+        raise SetupError(f"{error}\nthe operator's log ends:\n{logs}") from error
 
 
 def populate(cluster: Cluster) -> None:

@@ -41,12 +41,14 @@ def build_settings() -> kopf.OperatorSettings:
     return settings
 
 
-async def watch_queues(fleet: Fleet, namespaces: tuple[str, ...]) -> None:
+async def watch_queues(fleet: Fleet, namespaces: tuple[str, ...], identity: str) -> None:
     """Follow the PopulateQueues until cancelled."""
     await kopf.operator(
         registry=build_registry(fleet),
         settings=build_settings(),
         standalone=True,
+        # Unused without peering; without it Kopf looks for the user's name, and uid 65532 has none.
+        identity=identity,  # type: ignore[arg-type]
         clusterwide=not namespaces,
         namespaces=namespaces,
     )

@@ -97,12 +97,15 @@ class Operator:
             try:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._watch.run())
-                    tasks.create_task(watch_queues(self._fleet, self._settings.namespaces))
+                    tasks.create_task(self._watch_queues())
                     tasks.create_task(self._wait_deposed())
             finally:
                 LEADER.set(0)
                 await self._fleet.close()
                 threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _watch_queues(self) -> None:
+        await watch_queues(self._fleet, self._settings.namespaces, self._settings.identity)
 
     def _on_deposed(self, error: BaseException) -> None:
         self._deposed_by = error

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from dev.cluster import Cluster, current
 from dev.console import SetupError
+from tests.e2e.lab.database import ClusterDatabase, running_database
+from tests.e2e.lab.operator import Operator, installed
+from tests.e2e.lab.queues import RESOURCE
+from tests.e2e.lab.workplace import Workplace
 
 
 def _is_native() -> bool:
@@ -36,3 +40,56 @@ def namespace(cluster: Cluster) -> Iterator[str]:
     cluster.kubectl("wait", "--for=create", "serviceaccount/default", "-n", name, "--timeout=60s")
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def cluster_database(cluster: Cluster) -> Iterator[ClusterDatabase]:
+    """MySQL in the cluster, for the session."""
+    with running_database(cluster) as database:
+        yield database
+
+
+@pytest.fixture(scope="session")
+def watched(cluster: Cluster) -> Iterator[tuple[str, str]]:
+    """Two namespaces that the session's operator serves, under Pod Security "baseline"."""
+    names = tuple(f"e2e-{secrets.token_hex(3)}-{letter}" for letter in "ab")
+    for name in names:
+        cluster.kubectl("create", "namespace", name)
+    yield names[0], names[1]
+    for name in names:
+        cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def operator(cluster: Cluster, watched: tuple[str, str]) -> Iterator[Operator]:
+    """The operator, installed by its chart for the session's two namespaces."""
+    with installed(cluster, watched) as release:
+        yield release
+        for namespace in watched:  # while it is there to settle and release their pods
+            cluster.kubectl("delete", RESOURCE, "--all", "-n", namespace, "--timeout=120s")
+
+
+@pytest.fixture
+def make_workplace(
+    cluster: Cluster, cluster_database: ClusterDatabase, operator: Operator
+) -> Iterator[Callable[[str], Workplace]]:
+    """Makes workplaces in a watched namespace, each with a schema of its own that goes with the test."""
+    made: list[Workplace] = []
+
+    def make(namespace: str) -> Workplace:
+        place = Workplace(cluster, cluster_database, namespace, f"lab_{secrets.token_hex(4)}")
+        cluster_database.execute(f"CREATE DATABASE `{place.schema}`")
+        place.add_secret()
+        made.append(place)
+        return place
+
+    yield make
+    for place in made:
+        cluster.kubectl("delete", RESOURCE, "--all", "-n", place.namespace, "--timeout=120s")
+        cluster_database.execute(f"DROP DATABASE IF EXISTS `{place.schema}`")
+
+
+@pytest.fixture
+def workplace(make_workplace: Callable[[str], Workplace], watched: tuple[str, str]) -> Workplace:
+    """A schema and an account in the first watched namespace."""
+    return make_workplace(watched[0])

@@ -24,10 +24,6 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 - apiGroups: [populate.datajoint.io]
   resources: [populatequeues/status]
   verbs: [patch]
-# Pods name their queue as a blocking owner, which admission allows only with this.
-- apiGroups: [populate.datajoint.io]
-  resources: [populatequeues/finalizers]
-  verbs: [update]
 # One pod per job: create it, follow it, release its finalizer, delete it.
 - apiGroups: [""]
   resources: [pods]
@@ -39,7 +35,7 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 # The runner script is mounted into job pods from a ConfigMap.
 - apiGroups: [""]
   resources: [configmaps]
-  verbs: [get, create]
+  verbs: [create]
 # The database account, read by the name that a queue gives; never listed or watched.
 - apiGroups: [""]
   resources: [secrets]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -73,10 +74,22 @@ class AccountReader:
             raise NotReady("SecretIncomplete", f"key {key} of Secret {secret} is not UTF-8 text") from None
 
 
-def build_table(spec: PopulateQueueSpec, account: Account, key_source: str | None) -> JobTable:
-    """The job table that the spec describes; nothing is read yet. Pure."""
+async def resolve_host(host: str, namespace: str) -> str:
+    """The host as the queue's pods mean it: a bare name is first of all a Service of their namespace."""
+    if "." in host or ":" in host or host == "localhost":
+        return host
+    service = f"{host}.{namespace}.svc"
+    try:
+        await asyncio.get_running_loop().getaddrinfo(service, None)
+    except OSError:  # no such Service, or no cluster DNS here: the name is left to this machine
+        return host
+    return service
+
+
+def build_table(spec: PopulateQueueSpec, host: str, account: Account, key_source: str | None) -> JobTable:
+    """The job table that the spec describes, its server reached as `host`; nothing is read yet. Pure."""
     database = Database(
-        host=spec.database.host,
+        host=host,
         port=spec.database.port,
         user=account.user,
         password=account.password,

@@ -45,6 +45,7 @@ class Memory:
     figures_stale: bool = True
     figures_not_before: datetime | None = None
     settled: deque[datetime] = field(default_factory=lambda: deque(maxlen=100_000))
+    database_trouble: Trouble | None = None  # as last reported
     failures: int = 0  # passes in a row that could not reach what they needed
 
     def note_template(self, fingerprint: str) -> None:

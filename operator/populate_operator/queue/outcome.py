@@ -47,6 +47,7 @@ class Failed:
 
     message: str
     stack: str
+    duration: float | None = None  # seconds from the container's start to its end
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +100,14 @@ def decide_outcome(
     if disruption := _disruption(pod):
         return disruption
     if pod.phase == "Succeeded":
-        return Failed(f"exit 0, but {spec.table} has no row for this key", failure.stack)
+        return Failed(f"exit 0, but {spec.table} has no row for this key", failure.stack, failure.duration)
     if rule := _matching_rule(pod, spec.failure_rules):
         return _apply_rule(rule, failure, spec.retry, attempt)
     if reason := reason_beyond_the_job(pod):
         return CannotStart(reason, failure.message)
     if attempt <= spec.retry.limit:
         return _retry(failure, spec.retry, attempt)
-    return Failed(failure.message, failure.stack)
+    return _error(failure)
 
 
 def decide_gone(*, in_target: bool, existed: bool) -> Outcome:
@@ -158,6 +159,7 @@ def attempts_after(outcome: Outcome, attempt: int) -> int:
 class _Failure:
     message: str
     stack: str
+    duration: float | None
     is_oom: bool
 
 
@@ -166,11 +168,13 @@ def _describe_failure(pod: PodView, spec: PopulateQueueSpec, log: str) -> _Failu
     reported = parse_termination_message(ended.message) if ended else None
     is_oom = bool(ended and ended.reason == "OOMKilled")
     if reported and pod.reason != "DeadlineExceeded":
-        return _Failure(reported.message, reported.stack or log, is_oom)
-    if reported:  # the runner knows only that it was told to stop
-        return _Failure(_failure_message(pod, spec, ""), reported.stack, is_oom)
-    tail = (ended.message if ended else "") or log
-    return _Failure(_failure_message(pod, spec, tail), tail, is_oom)
+        message, stack = reported.message, reported.stack or log
+    elif reported:  # the runner knows only that it was told to stop
+        message, stack = _failure_message(pod, spec, ""), reported.stack
+    else:
+        stack = (ended.message if ended else "") or log
+        message = _failure_message(pod, spec, stack)
+    return _Failure(message, stack, _duration(ended), is_oom)
 
 
 def _failure_message(pod: PodView, spec: PopulateQueueSpec, tail: str) -> str:
@@ -233,9 +237,13 @@ def _apply_rule(rule: FailureRule, failure: _Failure, retry: Retry, attempt: int
         case "Retry":
             return _retry(failure, retry, attempt)
         case "Error":
-            return Failed(failure.message, failure.stack)
+            return _error(failure)
         case "Ignore":
             return Ignored(failure.message)
+
+
+def _error(failure: _Failure) -> Failed:
+    return Failed(failure.message, failure.stack, failure.duration)
 
 
 def _retry(failure: _Failure, retry: Retry, attempt: int) -> RetryLater:

@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+import structlog
+
 from populate_operator.jobs import AccessDenied, JobsError
 from populate_operator.pods.errors import ApiError, Conflict
 from populate_operator.pods.owner import QueueRef
 from populate_operator.pods.queues import QUEUE_FINALIZER, REFRESH_ANNOTATION
 from populate_operator.queue import plan as p
-from populate_operator.queue.access import AccountReader, NotReady, build_table, table_id
+from populate_operator.queue.access import AccountReader, NotReady, build_table, resolve_host, table_id
 from populate_operator.queue.background import Background
 from populate_operator.queue.clock import utc_now
 from populate_operator.queue.conditions import Health, Trouble
@@ -26,6 +28,8 @@ from populate_operator.queue.services import Services
 from populate_operator.queue.statuses import StatusWriter
 from populate_operator.queue.store import QueueStore, owner_of
 from populate_operator.queue.trouble import Expected, is_about_reaching, trouble_of
+
+log = structlog.get_logger(__name__)
 
 Body = Mapping[str, Any]
 _MANY = 1_000_000  # "some are due": how many is the database's affair
@@ -138,10 +142,19 @@ class Reconciler:
     async def _store_of(self, spec: PopulateQueueSpec) -> QueueStore:
         account = await self._accounts.account(spec.database)
         key_source = self.memory.key_source.query if spec.key_source.from_class else spec.key_source.query
-        made_of = (spec.database, account, key_source, spec.restrictions, spec.keep_completed, spec.priority)
+        host = await resolve_host(spec.database.host, self.queue.namespace)
+        made_of = (
+            spec.database,
+            host,
+            account,
+            key_source,
+            spec.restrictions,
+            spec.keep_completed,
+            spec.priority,
+        )
         if self._store is None or self._store_made_of != made_of:
             owner = owner_of(self._services.installation, self.queue.uid)
-            table = build_table(spec, account, key_source)
+            table = build_table(spec, host, account, key_source)
             self._store = QueueStore(table, owner=owner, threads=self._services.threads)
             self._store_made_of = made_of
             self.memory.figures_stale = True
@@ -212,7 +225,6 @@ class Reconciler:
             self._accounts.forget()
         if is_about_reaching(error):
             found.database = trouble_of(error)
-            self._background.publish(database_unreachable(found.database.message))
         else:
             found.setup = trouble_of(error)
         found.is_incomplete = True
@@ -225,9 +237,20 @@ class Reconciler:
 
     async def _finish(self, spec: PopulateQueueSpec, observed: p.Observed, found: Findings) -> float:
         health = self._health(spec, observed, found)
+        self._tell(health.database)
         self.memory.failures = self.memory.failures + 1 if found.is_incomplete else 0
         status_due = await self._statuses.write(self._generation, health, tuple(observed.pods.values()))
         return self._delay(spec, observed, found, status_due)
+
+    def _tell(self, database: Trouble | None) -> None:
+        """One event and one log line when the database is lost, and one line when it is back."""
+        known, self.memory.database_trouble = self.memory.database_trouble, database
+        fields = {"namespace": self.queue.namespace, "queue": self.queue.name}
+        if database and (known is None or known.reason != database.reason):
+            log.warning("database cannot be used", error=database.message, **fields)
+            self._background.publish(database_unreachable(database.message))
+        elif known and database is None:
+            log.info("database can be used again", **fields)
 
     def _health(self, spec: PopulateQueueSpec, observed: p.Observed, found: Findings) -> Health:
         memory, now = self.memory, utc_now()
@@ -249,12 +272,11 @@ class Reconciler:
         self, spec: PopulateQueueSpec, observed: p.Observed, found: Findings, status_due: float
     ) -> float:
         now, memory = utc_now(), self.memory
-        times = [
-            p.next_wake(spec, observed, now, found.next_due or None),
-            now + timedelta(seconds=status_due),
-        ]
-        if memory.failures:
+        times = [now + timedelta(seconds=status_due)]
+        if memory.failures:  # within seconds, and until then nothing else is worth a try
             times.append(now + timedelta(seconds=retry_seconds(memory.failures)))
+        else:
+            times.append(p.next_wake(spec, observed, now, found.next_due or None))
         if memory.figures_stale and memory.figures_not_before:
             times.append(memory.figures_not_before)
         return max((min(times) - now).total_seconds(), 0.0)

@@ -172,8 +172,8 @@ def build_settlement(key: Key, fence: Fence, outcome: Outcome) -> jobs.Settlemen
     match outcome:
         case Complete(duration=duration):
             return jobs.Complete(key, fence, duration)
-        case Failed(message=message, stack=stack):
-            return jobs.Error(key, fence, message, stack)
+        case Failed(message=message, stack=stack, duration=duration):
+            return jobs.Error(key, fence, message, stack, duration)
         case RetryLater(delay=delay):
             return jobs.Release(key, fence, delay)
         case Disrupted() | CannotStart():

@@ -50,7 +50,7 @@ def test_exit_0_with_a_row_is_complete_with_the_run_time_of_the_container() -> N
 
 def test_exit_0_without_a_row_is_an_error_even_where_retries_remain() -> None:
     result = outcome(succeeded_pod(), log="nothing to do\n", retry={"limit": 3})
-    assert result == Failed("exit 0, but SpikeSorting has no row for this key", "nothing to do\n")
+    assert result == Failed("exit 0, but SpikeSorting has no row for this key", "nothing to do\n", 20.0)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_an_eviction_for_the_pods_own_disk_use_is_its_own_failure() -> None:
     message = "Pod ephemeral local storage usage exceeds the total limit of containers 1Gi. "
     pod = failed_pod(exit_code=137, reason="Error")
     evicted = make_pod(phase="Failed", reason="Evicted", message=message, termination=pod.termination)
-    assert outcome(evicted) == Failed(f"Evicted: {message}", "")
+    assert outcome(evicted) == Failed(f"Evicted: {message}", "", 20.0)
 
 
 @pytest.mark.parametrize(
@@ -229,14 +229,14 @@ def test_an_oom_kill_asks_for_more_memory() -> None:
     ],
 )
 def test_messages_and_stacks(pod: PodView, log: str, message: str, stack: str) -> None:
-    assert outcome(pod, log=log) == Failed(message, stack)
+    assert outcome(pod, log=log) == Failed(message, stack, 20.0)
 
 
 def test_a_deadline_is_named_even_where_the_runner_only_knows_of_a_signal() -> None:
     ended = failed_pod(exit_code=143, report=reported("Terminated: told to stop")).termination
     pod = make_pod(phase="Failed", reason="DeadlineExceeded", termination=ended)
     message = "DeadlineExceeded: the pod ran longer than activeDeadlineSeconds, 60"
-    assert outcome(pod, activeDeadlineSeconds=60) == Failed(message, "Traceback ...")
+    assert outcome(pod, activeDeadlineSeconds=60) == Failed(message, "Traceback ...", 20.0)
 
 
 def test_a_pod_that_is_gone_is_lost_unless_its_row_is_there() -> None:

@@ -12,10 +12,13 @@ from populate_operator.queue.resource import PopulateQueueSpec
 
 def plan_refresh(spec: PopulateQueueSpec, observed: Observed, now: datetime) -> Iterator[Action]:
     """Refresh when the interval has passed or someone asked for it; a suspended queue counts on."""
-    if observed.is_deleting or observed.reservations is None or not observed.key_source_known:
-        return
-    if now >= next_refresh(spec, observed, now):
+    if can_refresh(observed) and now >= next_refresh(spec, observed, now):
         yield Refresh()
+
+
+def can_refresh(observed: Observed) -> bool:
+    """Whether there is a database and a key source, and a queue that will be there to use them."""
+    return not observed.is_deleting and observed.reservations is not None and observed.key_source_known
 
 
 def next_refresh(spec: PopulateQueueSpec, observed: Observed, now: datetime) -> datetime:

@@ -9,7 +9,7 @@ from populate_operator.queue.backoff import PROVEN_AFTER
 from populate_operator.queue.outcome import has_ended
 from populate_operator.queue.plan.lifecycle import STUCK_AFTER
 from populate_operator.queue.plan.observed import Observed
-from populate_operator.queue.plan.refreshing import next_refresh
+from populate_operator.queue.plan.refreshing import can_refresh, next_refresh
 from populate_operator.queue.plan.retention import ended_at
 from populate_operator.queue.resource import PopulateQueueSpec
 
@@ -32,7 +32,8 @@ def next_wake(
 
 def _queue_times(spec: PopulateQueueSpec, observed: Observed, now: datetime) -> Iterator[datetime]:
     yield now + LONGEST
-    yield next_refresh(spec, observed, now)
+    if can_refresh(observed):
+        yield next_refresh(spec, observed, now)
     if observed.backoff.until:
         yield observed.backoff.until
 

@@ -1,0 +1,69 @@
+"""MySQL in the cluster, reached by pods through its Service and by tests through `kubectl port-forward`."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pymysql
+
+from dev.cluster import Cluster
+from dev.demo.__main__ import MANIFESTS
+
+USER, PASSWORD = "root", "demo-only"
+
+
+@dataclass(frozen=True)
+class ClusterDatabase:
+    """The server: `host` for pods and the operator, `port` on 127.0.0.1 for tests."""
+
+    cluster: Cluster
+    namespace: str
+    port: int
+
+    @property
+    def host(self) -> str:
+        return f"mysql.{self.namespace}.svc"
+
+    def connect(self, **options: Any) -> pymysql.Connection[Any]:
+        return pymysql.connect(
+            host="127.0.0.1", port=self.port, user=USER, password=PASSWORD, autocommit=True, **options
+        )
+
+    def execute(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+        with self.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            return list(cursor.fetchall())
+
+
+@contextmanager
+def running_database(cluster: Cluster) -> Iterator[ClusterDatabase]:
+    namespace = f"e2e-db-{secrets.token_hex(3)}"
+    cluster.kubectl("create", "namespace", namespace)
+    try:
+        cluster.kubectl("apply", "-n", namespace, "-f", str(MANIFESTS / "database.yaml"))
+        cluster.kubectl("rollout", "status", "-n", namespace, "deployment/mysql", "--timeout=180s")
+        with forwarded(cluster, namespace) as port:
+            yield ClusterDatabase(cluster, namespace, port)
+    finally:
+        cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+
+
+@contextmanager
+def forwarded(cluster: Cluster, namespace: str) -> Iterator[int]:
+    """A free local port that leads to the server."""
+    command = [*cluster.kubectl_command(), "port-forward", "-n", namespace, "service/mysql", ":3306"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            found = re.search(r"127\.0\.0\.1:(\d+)", line)
+            assert found, f"kubectl port-forward said {line!r}"
+            yield int(found[1])
+        finally:
+            process.terminate()

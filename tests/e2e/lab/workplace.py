@@ -1,0 +1,70 @@
+"""A test's workplace: a schema of its own, an account, a namespace that the operator watches, templates."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import textwrap
+from dataclasses import dataclass
+from typing import Any
+
+from dev.cluster import Cluster
+from dev.images.catalogue import SEGMENTATION
+from tests.e2e.lab.database import PASSWORD, USER, ClusterDatabase
+from tests.e2e.lab.queues import Queue
+
+Json = dict[str, Any]
+SECRET = "database"
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where one test works."""
+
+    cluster: Cluster
+    database: ClusterDatabase
+    namespace: str
+    schema: str
+
+    def queue(self, name: str = "") -> Queue:
+        """A queue of a name that no other test has."""
+        return Queue(self.cluster, self.namespace, name or f"q-{secrets.token_hex(4)}")
+
+    def add_secret(self, user: str = USER, password: str = PASSWORD, name: str = SECRET) -> None:
+        manifest = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": name, "namespace": self.namespace},
+            "stringData": {"username": user, "password": password},
+        }
+        self.cluster.kubectl("apply", "-f", "-", input=json.dumps(manifest))
+
+    def sql(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """Run SQL in the test's own schema."""
+        with self.database.connect(database=self.schema) as connection, connection.cursor() as cursor:
+            cursor.execute(statement, parameters)
+            return list(cursor.fetchall())
+
+    def spec(self, table: str, template: Json, **changes: Any) -> Json:
+        """A spec for `table` of this schema with short intervals."""
+        return {
+            "database": {"host": self.database.host, "credentials": {"secretName": SECRET}},
+            "schema": self.schema,
+            "table": table,
+            "refresh": {"intervalSeconds": 5},
+            "template": template,
+            **changes,
+        }
+
+    def template(self, code: str = "", **container: Any) -> Json:
+        """A pod that runs Python `code` in the example's image (it has DataJoint and PyMySQL)."""
+        main: Json = {
+            "name": "populate",
+            "image": SEGMENTATION,
+            "imagePullPolicy": "IfNotPresent",
+            "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},
+            **container,
+        }
+        if code:
+            main["command"] = ["python", "-c", textwrap.dedent(code)]
+        return {"spec": {"terminationGracePeriodSeconds": 1, "containers": [main]}}
