@@ -12,10 +12,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
-from dev.databases import Server
+from dev.databases import Instance, Kind, Server
 from populate_operator.jobs import (
     AccessDenied,
     CommitInDoubt,
@@ -30,7 +31,8 @@ from populate_operator.jobs import (
     Tls,
 )
 from populate_operator.jobs.database import Session, Statement
-from tests.integration.jobs.arena import account
+from tests.integration.jobs.arena import account, rows
+from tests.integration.jobs.certificates import Authority
 from tests.integration.jobs.commit_breaker import CommitBreaker, commit_breaker
 from tests.integration.jobs.pipelines import Pipeline, build_imaging
 
@@ -105,6 +107,23 @@ def test_modes_without_a_ca(mysql: Server, mariadb: Server) -> None:
 def test_a_certificate_of_an_unknown_ca_is_refused(mysql: Server, mode: str) -> None:
     with pytest.raises(DatabaseUnreachable, match="certificate verify failed"):
         account(mysql, tls=Tls(mode)).check()  # type: ignore[arg-type]
+
+
+def test_a_certificate_of_a_ca_that_is_known(private_server: Callable[[Kind], Instance]) -> None:
+    """Issued for 127.0.0.1; `localhost` is the same server under a name that the certificate lacks."""
+    instance, authority = private_server("mysql"), Authority()
+    ca, certificate, key = authority.issue(instance.folder, "127.0.0.1")
+    with instance.server.connect() as connection:
+        rows(connection, f"SET GLOBAL ssl_ca = '{ca}', ssl_cert = '{certificate}', ssl_key = '{key}'")
+        rows(connection, "ALTER INSTANCE RELOAD TLS")
+    elsewhere = replace(instance.server, host="localhost")
+    for mode in ("VerifyCA", "VerifyIdentity"):
+        assert cipher(account(instance.server, tls=Tls(mode, authority.pem)))
+    assert cipher(account(elsewhere, tls=Tls("VerifyCA", authority.pem)))
+    with pytest.raises(DatabaseUnreachable, match="Hostname mismatch"):
+        account(elsewhere, tls=Tls("VerifyIdentity", authority.pem)).check()
+    with pytest.raises(DatabaseUnreachable, match="certificate verify failed"):
+        account(instance.server, tls=Tls("VerifyCA", Authority().pem)).check()
 
 
 # Retries ---------------------------------------------------------------------------------------------
