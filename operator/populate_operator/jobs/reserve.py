@@ -133,7 +133,6 @@ def _reserved(job: Job, owner: str, host: str, version: str, now: datetime) -> J
         user=owner,
         host=host,
         pid=job.pid + 1,
-        connection_id=0,  # no database session belongs to a pod's job
         version=version[-_VERSION_LENGTH:],
         reserved_time=now,
         reserved_seconds=0.0,

@@ -38,7 +38,9 @@ class Job:
     user: str  # the owner where `reserve_many` reserved it, else the database account of the worker
     host: str  # the fence where `reserve_many` reserved it, else the worker's host name
     pid: int  # the attempt where `reserve_many` reserved it, else the worker's process
-    connection_id: int
+    connection_id: (
+        int  # what `Release.carry` left where `reserve_many` reserved it, else the worker's session
+    )
     version: str
     reserved_seconds: float | None  # how long ago it was reserved, by the database's clock
 

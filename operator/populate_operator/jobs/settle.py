@@ -115,7 +115,7 @@ def _changes(settlement: Settlement, job: Job, charset: str) -> dict[str, Value]
                 "error_message": value(fit_message(message, charset)),
                 "error_stack": value(None if stack is None else pack_text(stack)),
             }
-        case Release(delay=delay, counted=counted):
+        case Release(delay=delay, counted=counted, carry=carry):
             due = ("CURRENT_TIMESTAMP(3) + INTERVAL %s MICROSECOND", (microseconds(delay),))
             attempts = job.pid if counted else max(job.pid - 1, 0)
             return {
@@ -129,7 +129,7 @@ def _changes(settlement: Settlement, job: Job, charset: str) -> dict[str, Value]
                 "user": value(""),
                 "host": value(""),
                 "pid": value(attempts),
-                "connection_id": value(0),
+                "connection_id": value(carry),
                 "version": value(""),
             }
         case Ignore():

@@ -39,13 +39,15 @@ class Error:
 class Release:
     """The job becomes `pending` again, due `delay` seconds from now, in place.
 
-    `counted`: whether the try that ends here counts as an attempt.
+    `counted`: whether the try that ends here counts as an attempt. `carry`: a number of the caller's own,
+    kept in `connection_id` until the job is reserved by `reserve_many`, which hands it on.
     """
 
     key: Key
     fence: Fence
     delay: float = 0.0
     counted: bool = True
+    carry: int = 0
 
 
 @dataclass(frozen=True, slots=True)

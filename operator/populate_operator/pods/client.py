@@ -89,8 +89,10 @@ class PodApi:
             except (NotFound, Conflict):  # Conflict: another pod has taken the name
                 return
 
-    async def log_tail(self, namespace: str, name: str, container: str) -> str:
-        """The last 50 lines of a container's log, at most 8192 characters; "" where there is no log.
+    async def log_tail(
+        self, namespace: str, name: str, container: str, *, characters: int = LOG_CHARACTERS
+    ) -> str:
+        """The last 50 lines of a container's log, their last `characters`; "" where there is no log.
 
         A log is a courtesy in an error message: an unreachable kubelet must not hold up the outcome.
         """
@@ -105,7 +107,7 @@ class PodApi:
                 text = await self._session.text(f"{_pods(namespace)}/{name}/log", query=query)
             except ApiError:
                 return ""
-        return text[-LOG_CHARACTERS:]
+        return text[-characters:]
 
     async def secret(self, namespace: str, name: str) -> dict[str, bytes]:
         """The decoded data of a Secret. Raises NotFound."""

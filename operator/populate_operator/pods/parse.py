@@ -60,6 +60,7 @@ def view_of(raw: Json) -> PodView:
         waiting=_waiting(status, main_status, scheduled),
         termination=_termination(status, main_status, phase),
         memory_limit=_text(_object(_object(main, "resources"), "limits"), "memory") or None,
+        changed_at=_changed_at(metadata),
     )
 
 
@@ -121,6 +122,15 @@ def _started_at(container: Json) -> datetime | None:
     return _time(_object(state, "running"), "startedAt") or _time(_object(state, "terminated"), "startedAt")
 
 
+def _changed_at(metadata: Json) -> datetime | None:
+    times = [
+        _time(one, "time")
+        for one in _objects(metadata, "managedFields")
+        if one.get("subresource") != "status"
+    ]
+    return max((time for time in times if time), default=None)
+
+
 def _owner(metadata: Json) -> Json:
     owners = _objects(metadata, "ownerReferences")
     return next((one for one in owners if one.get("controller") and one.get("kind") == QUEUE_KIND), {})
@@ -148,9 +158,12 @@ def _integer(value: object, default: int) -> int:
 
 def _time(parent: Json, name: str) -> datetime | None:
     try:
-        return datetime.fromisoformat(_text(parent, name)).astimezone(UTC)
+        time = datetime.fromisoformat(_text(parent, name)).astimezone(UTC)
     except ValueError:
         return None
+    return (
+        time if time > _BEGINNING else None
+    )  # containerd's word for "never", of a container that cannot start
 
 
 def _text(parent: Json, name: str) -> str:

@@ -21,6 +21,7 @@ from populate_operator.pods.session import ApiSession, JsonObject
 from populate_operator.pods.view import PodView
 
 MODE = "key-source"
+LONGEST_REPORT = 1 << 20  # characters of the log: a SELECT that does not fit into the termination message
 
 
 class ProbeFailed(Exception):
@@ -64,8 +65,10 @@ async def run_probe(session: ApiSession, api: PodApi, pod: JsonObject) -> str:
     ended = await wait_for_end(session, namespace, name)
     if ended is None:
         raise ProbeFailed(f"pod {name}, which asks the class for its key source, was deleted")
-    message = ended.termination.message if ended.termination else ""
-    log = await api.log_tail(namespace, name, ended.termination.container) if ended.termination else ""
+    message, log = "", ""
+    if ended.termination:
+        message, container = ended.termination.message, ended.termination.container
+        log = await api.log_tail(namespace, name, container, characters=LONGEST_REPORT)
     key_source = parse_key_source(message, log) if ended.phase == "Succeeded" else None
     if key_source is None:
         await api.delete(ended)

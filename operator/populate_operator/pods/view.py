@@ -55,8 +55,14 @@ class PodView:
     waiting: Waiting | None
     termination: Termination | None
     memory_limit: str | None  # the main container's memory limit, for the OOM message
+    changed_at: datetime | None = None  # the last change that was no status, such as a gate's removal
 
     @property
     def is_finished(self) -> bool:
         """Whether every container has ended for good."""
         return self.phase in ("Succeeded", "Failed")
+
+    @property
+    def may_start_since(self) -> datetime:
+        """Since when it might have started: a scheduling gate may have held it back until then."""
+        return self.changed_at or self.created_at

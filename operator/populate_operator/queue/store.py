@@ -99,7 +99,7 @@ class QueueStore:
         def work() -> list[bool]:
             return self.table.settle(
                 [
-                    build_settlement(self.table.key(job.key), Fence(self.owner, job.pod), outcome)
+                    build_settlement(self.table.key(job.key), Fence(self.owner, job.pod), job, outcome)
                     for job, outcome in settled
                 ]
             )
@@ -167,24 +167,26 @@ class QueueStore:
         return await self._in_thread(lambda: self.table.release_owner(owner, except_hosts=except_hosts))
 
 
-def build_settlement(key: Key, fence: Fence, outcome: Outcome) -> jobs.Settlement:
-    """What an outcome means for the row (design section 4). Pure."""
+def build_settlement(key: Key, fence: Fence, job: Reservation, outcome: Outcome) -> jobs.Settlement:
+    """What an outcome means for the row (design section 4); OOM kills are carried to later attempts. Pure."""
     match outcome:
         case Complete(duration=duration):
             return jobs.Complete(key, fence, duration)
         case Failed(message=message, stack=stack, duration=duration):
             return jobs.Error(key, fence, message, stack, duration)
-        case RetryLater(delay=delay):
-            return jobs.Release(key, fence, delay)
+        case RetryLater(delay=delay, is_oom=is_oom):
+            return jobs.Release(key, fence, delay, carry=job.oom_kills + is_oom)
         case Disrupted() | CannotStart():
-            return jobs.Release(key, fence, counted=False)
+            return jobs.Release(key, fence, counted=False, carry=job.oom_kills)
         case Ignored():
             return jobs.Ignore(key, fence)
     assert_never(outcome)
 
 
 def _reservation(job: Job) -> Reservation:
-    return Reservation(job.key.json, job.host, job.attempt, job.reserved_seconds or 0.0)
+    return Reservation(
+        job.key.json, job.host, job.attempt, job.reserved_seconds or 0.0, oom_kills=job.connection_id
+    )
 
 
 def _recent_error(job: Job, now: datetime) -> RecentError:

@@ -75,7 +75,9 @@ def test_as_many_as_asked_for_and_hosts_there_are(jobs: JobTable, limit: int, ho
 
 
 def test_hosts_made_from_key_and_attempt(jobs: JobTable) -> None:
-    claimed = jobs.reserve_many(99, owner=OWNER, hosts=lambda key, attempt: f"pod-{key['subject']!r}-{attempt}")
+    claimed = jobs.reserve_many(
+        99, owner=OWNER, hosts=lambda key, attempt: f"pod-{key['subject']!r}-{attempt}"
+    )
     assert {job.host for job in claimed} == {f"pod-{number}-1" for number in range(6)}
 
 
@@ -104,6 +106,20 @@ def test_more_jobs_than_one_statement_takes(imaging: Pipeline) -> None:
     settlements[::3] = [Error(job.key, job.fence, "bad") for job in claimed[::3]]
     assert jobs.settle(settlements) == [True] * 1200
     assert (jobs.completed.count(), jobs.errors.count()) == (800, 400)
+
+
+def test_a_released_job_carries_a_number_to_its_next_reservation_and_no_further(jobs: JobTable) -> None:
+    [job] = reserve(jobs, "a")
+    assert job.connection_id == 0
+    assert jobs.settle([Release(job.key, job.fence, carry=2)]) == [True]
+    [waiting] = jobs.pending.where(job.key)
+    assert waiting.connection_id == 2
+    [again] = [one for one in reserve(jobs, *"bcdefg") if one.key == job.key]
+    [stored] = jobs.reserved.where(job.key)
+    assert again.connection_id == stored.connection_id == 2
+    assert jobs.settle([Release(again.key, again.fence)]) == [True]
+    [waiting] = jobs.pending.where(job.key)
+    assert waiting.connection_id == 0
 
 
 def test_complete_deletes_or_keeps(jobs: JobTable, imaging: Pipeline) -> None:

@@ -43,7 +43,7 @@ def start_failure(pod: PodView, spec: PopulateQueueSpec, now: datetime) -> Canno
         return CannotStart(waiting.reason, waiting.message or f"container {waiting.container} cannot start")
     if waiting and waiting.reason == _GATED:
         return None  # an admission system such as Kueue holds it on purpose and will let it go
-    if now - pod.created_at <= timedelta(seconds=spec.start_deadline_seconds):
+    if now - pod.may_start_since <= timedelta(seconds=spec.start_deadline_seconds):
         return None
     why = f": {waiting.reason}: {waiting.message}" if waiting else ""
     limit = spec.start_deadline_seconds

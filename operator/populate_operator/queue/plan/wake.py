@@ -47,6 +47,6 @@ def _pod_times(spec: PopulateQueueSpec, observed: Observed) -> Iterator[datetime
             if spec.lost_pod_timeout_seconds is not None:
                 yield pod.deleting_since + timedelta(seconds=spec.lost_pod_timeout_seconds)
         elif pod.started_at is None:
-            yield pod.created_at + timedelta(seconds=spec.start_deadline_seconds)
+            yield pod.may_start_since + timedelta(seconds=spec.start_deadline_seconds)
         elif observed.backoff.is_probing:
             yield pod.started_at + PROVEN_AFTER
