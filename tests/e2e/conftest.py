@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -12,7 +13,7 @@ from dev.console import SetupError
 from tests.e2e.lab.database import ClusterDatabase, running_database
 from tests.e2e.lab.operator import Operator, installed
 from tests.e2e.lab.queues import RESOURCE
-from tests.e2e.lab.workplace import Workplace
+from tests.e2e.lab.workplace import Workplace, opened
 
 
 def _is_native() -> bool:
@@ -55,6 +56,7 @@ def watched(cluster: Cluster) -> Iterator[tuple[str, str]]:
     names = tuple(f"e2e-{secrets.token_hex(3)}-{letter}" for letter in "ab")
     for name in names:
         cluster.kubectl("create", "namespace", name)
+        cluster.kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=baseline")
     yield names[0], names[1]
     for name in names:
         cluster.kubectl("delete", "namespace", name, "--wait=false")
@@ -74,19 +76,17 @@ def make_workplace(
     cluster: Cluster, cluster_database: ClusterDatabase, operator: Operator
 ) -> Iterator[Callable[[str], Workplace]]:
     """Makes workplaces in a watched namespace, each with a schema of its own that goes with the test."""
-    made: list[Workplace] = []
+    with ExitStack() as stack:
+        yield lambda namespace: stack.enter_context(opened(cluster, cluster_database, namespace))
 
-    def make(namespace: str) -> Workplace:
-        place = Workplace(cluster, cluster_database, namespace, f"lab_{secrets.token_hex(4)}")
-        cluster_database.execute(f"CREATE DATABASE `{place.schema}`")
-        place.add_secret()
-        made.append(place)
-        return place
 
-    yield make
-    for place in made:
-        cluster.kubectl("delete", RESOURCE, "--all", "-n", place.namespace, "--timeout=120s")
-        cluster_database.execute(f"DROP DATABASE IF EXISTS `{place.schema}`")
+@pytest.fixture(scope="module")
+def make_lasting_workplace(
+    cluster: Cluster, cluster_database: ClusterDatabase, operator: Operator
+) -> Iterator[Callable[[str], Workplace]]:
+    """The same for a module: its tests look at what came of queues that ran side by side."""
+    with ExitStack() as stack:
+        yield lambda namespace: stack.enter_context(opened(cluster, cluster_database, namespace))
 
 
 @pytest.fixture

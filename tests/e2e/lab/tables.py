@@ -7,12 +7,16 @@ from tests.e2e.lab.workplace import Workplace
 CONNECT = """
 import json, os, sys, time, pymysql
 key = json.loads(os.environ["POPULATE_KEY"])
-def insert():
+def execute(statement, *values):
     server = {"host": os.environ["DJ_HOST"], "port": int(os.environ["DJ_PORT"])}
     account = {"user": os.environ["DJ_USER"], "password": os.environ["DJ_PASS"]}
     with pymysql.connect(**server, **account, database=os.environ["POPULATE_SCHEMA"]) as connection:
-        connection.cursor().execute("INSERT INTO __spikes (session) VALUES (%s)", (key["session"],))
-        connection.commit()
+        with connection.cursor() as cursor:
+            cursor.execute(statement, values)
+            connection.commit()
+            return cursor.fetchall()
+def insert():
+    execute("INSERT INTO __spikes (session) VALUES (%s)", key["session"])
 """
 INSERT_ROW = CONNECT + "insert()\n"
 

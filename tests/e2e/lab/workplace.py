@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import secrets
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from dev.cluster import Cluster
 from dev.images.catalogue import SEGMENTATION
 from tests.e2e.lab.database import PASSWORD, USER, ClusterDatabase
-from tests.e2e.lab.queues import Queue
+from tests.e2e.lab.queues import RESOURCE, Queue
 
 Json = dict[str, Any]
 SECRET = "database"
@@ -68,3 +70,16 @@ class Workplace:
         if code:
             main["command"] = ["python", "-c", textwrap.dedent(code)]
         return {"spec": {"terminationGracePeriodSeconds": 1, "containers": [main]}}
+
+
+@contextmanager
+def opened(cluster: Cluster, database: ClusterDatabase, namespace: str) -> Iterator[Workplace]:
+    """A workplace in `namespace`; its schema and the namespace's queues go with it."""
+    place = Workplace(cluster, database, namespace, f"lab_{secrets.token_hex(4)}")
+    database.execute(f"CREATE DATABASE `{place.schema}`")
+    try:
+        place.add_secret()
+        yield place
+    finally:
+        cluster.kubectl("delete", RESOURCE, "--all", "-n", namespace, "--timeout=120s")
+        database.execute(f"DROP DATABASE IF EXISTS `{place.schema}`")
