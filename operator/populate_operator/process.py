@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from importlib import resources
 from typing import Any
 
@@ -15,6 +15,7 @@ from populate_operator.handlers import watch_queues
 from populate_operator.leader import LeaderElection
 from populate_operator.metrics import LEADER
 from populate_operator.pods.client import PodApi
+from populate_operator.pods.errors import NotFound
 from populate_operator.pods.events import EventRecorder
 from populate_operator.pods.queues import QueueApi
 from populate_operator.pods.session import ApiSession, connect
@@ -28,6 +29,7 @@ log = structlog.get_logger(__name__)
 
 LEASE = "populate-operator"
 SILENCE_LIMIT = 120.0  # seconds without a word from the API server while leading
+CRD_SECONDS = 5.0  # between looks for a CRD that is not installed yet
 PASS_LIMIT = 600.0  # seconds of one pass: every call in it has a timeout far below
 
 
@@ -70,6 +72,7 @@ class Operator:
         )
         self._deposed = asyncio.Event()
         self._deposed_by: BaseException | None = None
+        self._missing: str | None = None
         self._fleet = Fleet(self._on_deposed)
         self._watch = PodWatch(session, self._fleet.pods_changed, namespaces=settings.namespaces)
 
@@ -80,29 +83,47 @@ class Operator:
     async def _lead(self) -> None:
         LEADER.set(1)
         api = PodApi(self._session, concurrency=self._settings.api_concurrency)
-        with ThreadPoolExecutor(self._settings.database_threads, thread_name_prefix="database") as threads:
-            self._fleet.services = Services(
-                session=self._session,
-                api=api,
-                queues=QueueApi(self._session),
-                events=EventRecorder(self._session),
-                watch=self._watch,
-                threads=threads,
-                installation=await api.namespace_uid(self._settings.own_namespace),
-                namespaces=self._settings.namespaces,
-                runner_script=resources.files("populate_operator.pods").joinpath("runner.py").read_text(),
-                may_write=self._election.is_leader,
-                on_completed=self._fleet.completed,
-            )
+        threads = ThreadPoolExecutor(self._settings.database_threads, thread_name_prefix="database")
+        try:
+            services = await self._build_services(api, threads)
+            await self._wait_for_crd(services.queues)
+            self._fleet.equip(services)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._watch.run())
+                tasks.create_task(self._watch_queues())
+                tasks.create_task(self._wait_deposed())
+        finally:
+            LEADER.set(0)
+            await self._fleet.close()
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _build_services(self, api: PodApi, threads: Executor) -> Services:
+        return Services(
+            session=self._session,
+            api=api,
+            queues=QueueApi(self._session),
+            events=EventRecorder(self._session),
+            watch=self._watch,
+            threads=threads,
+            installation=await api.namespace_uid(self._settings.own_namespace),
+            namespaces=self._settings.namespaces,
+            runner_script=resources.files("populate_operator.pods").joinpath("runner.py").read_text(),
+            may_write=self._election.is_leader,
+            on_completed=self._fleet.completed,
+        )
+
+    async def _wait_for_crd(self, queues: QueueApi) -> None:
+        """Kopf looks for its resources once, at its start: it must not start before they are there."""
+        while True:
             try:
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._watch.run())
-                    tasks.create_task(self._watch_queues())
-                    tasks.create_task(self._wait_deposed())
-            finally:
-                LEADER.set(0)
-                await self._fleet.close()
-                threads.shutdown(wait=False, cancel_futures=True)
+                await queues.list_uids(self._settings.namespaces)
+            except NotFound:
+                self._missing = "the PopulateQueue CRD is not installed: kubectl apply -f crds/"
+                log.warning("waiting for the CRD", remedy=self._missing)
+                await asyncio.sleep(CRD_SECONDS)
+            else:
+                self._missing = None
+                return
 
     async def _watch_queues(self) -> None:
         await watch_queues(self._fleet, self._settings.namespaces, self._settings.identity)
@@ -129,6 +150,8 @@ class Operator:
         """Why this process is of no use now; a follower that stands by is ready."""
         if not self._election.leader:
             return "no leader is known yet"
+        if self._missing:
+            return self._missing
         if self._election.is_leader() and self._watch.trouble:
             return f"the API server cannot be used: {self._watch.trouble.message}"
         return None

@@ -11,23 +11,26 @@ import structlog
 from populate_operator.pods.owner import QueueRef
 from populate_operator.queue.loop import QueueLoop
 from populate_operator.queue.services import Services
+from populate_operator.queue.strays import Strays
 
 log = structlog.get_logger(__name__)
 Body = Mapping[str, Any]
 
 
 class Fleet:
-    """Keeps one running loop for each queue.
+    """Keeps one running loop for each queue."""
 
-    `services` is set before the first queue is observed: it needs callbacks of this object.
-    """
-
-    services: Services
+    _services: Services
 
     def __init__(self, on_deposed: Callable[[BaseException], None]) -> None:
         self._loops: dict[str, QueueLoop] = {}
+        self._strays: Strays | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._on_deposed = on_deposed
+
+    def equip(self, services: Services) -> None:
+        """Called once before anything else: the services need callbacks of this object."""
+        self._services, self._strays = services, Strays(services)
 
     def observe(self, event: str | None, body: Body) -> None:
         """Take in what the watch of PopulateQueues tells: `DELETED`, or anything else for one that is."""
@@ -44,6 +47,8 @@ class Fleet:
         loop = self._loops.get(queue_uid)
         if loop:
             loop.wake()
+        elif self._strays:
+            self._strays.suspect(queue_uid)
 
     def completed(self, table_id: str) -> None:
         """Jobs of that table were completed: queues downstream look for new keys."""
@@ -62,9 +67,11 @@ class Fleet:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._strays:
+            await self._strays.close()
 
     def _begin(self, queue: QueueRef) -> None:
-        loop = QueueLoop(queue, self.services)
+        loop = QueueLoop(queue, self._services)
         self._loops[queue.uid] = loop
         task = asyncio.create_task(loop.run(), name=f"queue {queue.namespace}/{queue.name}")
         self._tasks[queue.uid] = task

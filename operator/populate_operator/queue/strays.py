@@ -1,0 +1,63 @@
+"""Pods whose PopulateQueue is gone although it was never let go, as when its finalizer was removed by hand.
+
+The garbage collector deletes such pods; only our finalizer would hold them for ever. Their rows are given
+back by the next refresh of any queue of that table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from populate_operator.pods.batch import release_many
+from populate_operator.pods.errors import ApiError
+from populate_operator.queue.outcome import has_ended
+from populate_operator.queue.services import Services
+
+log = structlog.get_logger(__name__)
+
+# The watch of queues and that of pods are not in step: a queue that is new here may just not be known yet.
+PATIENCE_SECONDS = 2.0
+
+
+class Strays:
+    """Releases the pods of queues that the API server does not have."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._suspects: set[str] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    def suspect(self, queue_uid: str) -> None:
+        """There are pods of a queue that is not known."""
+        self._suspects.add(queue_uid)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._release())
+
+    async def close(self) -> None:
+        """Stop."""
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _release(self) -> None:
+        while self._suspects:
+            await asyncio.sleep(PATIENCE_SECONDS)
+            suspects, self._suspects = self._suspects, set()
+            try:
+                living = await self._services.queues.list_uids(self._services.namespaces)
+                self._services.fence()
+                await self._release_pods(suspects - living)
+            except ApiError as error:
+                log.warning("pods without a queue not released", error=error.message)
+                self._suspects |= suspects
+
+    async def _release_pods(self, queue_uids: set[str]) -> None:
+        watch = self._services.watch
+        pods = [
+            pod for uid in queue_uids for pod in watch.pods_of(uid) if pod.has_finalizer and has_ended(pod)
+        ]
+        if pods:
+            await release_many(self._services.api, pods)
+            log.info("pods without a queue released", pods=len(pods))
