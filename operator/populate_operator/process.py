@@ -36,8 +36,8 @@ PASS_LIMIT = 600.0  # seconds of one pass: every call in it has a timeout far be
 async def serve(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. Raises LeadershipLost, after which the process should start afresh."""
     session = await connect()
-    operator = Operator(settings, session)
     stop = asyncio.Event()
+    operator = Operator(settings, session, stop)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
@@ -65,8 +65,8 @@ async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
 class Operator:
     """What this process does while it leads, and what it says to the probes."""
 
-    def __init__(self, settings: Settings, session: ApiSession) -> None:
-        self._settings, self._session = settings, session
+    def __init__(self, settings: Settings, session: ApiSession, stop: asyncio.Event) -> None:
+        self._settings, self._session, self._stop = settings, session, stop
         self._election = LeaderElection(
             session, namespace=settings.own_namespace, name=LEASE, identity=settings.identity
         )
@@ -77,15 +77,16 @@ class Operator:
         self._watch = PodWatch(session, self._fleet.pods_changed, namespaces=settings.namespaces)
 
     async def run(self) -> None:
-        """Stand by, then lead until cancelled."""
-        await self._election.run(self._lead)
-
-    async def _lead(self) -> None:
-        LEADER.set(1)
+        """Stand by, then lead until cancelled. Raises NotFound when the own namespace does not exist."""
         api = PodApi(self._session, concurrency=self._settings.api_concurrency)
+        installation = await api.namespace_uid(self._settings.own_namespace)
+        await self._election.run(lambda: self._lead(api, installation))
+
+    async def _lead(self, api: PodApi, installation: str) -> None:
+        LEADER.set(1)
         threads = ThreadPoolExecutor(self._settings.database_threads, thread_name_prefix="database")
         try:
-            services = await self._build_services(api, threads)
+            services = self._build_services(api, threads, installation)
             await self._wait_for_crd(services.queues)
             self._fleet.equip(services)
             async with asyncio.TaskGroup() as tasks:
@@ -97,7 +98,7 @@ class Operator:
             await self._fleet.close()
             threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _build_services(self, api: PodApi, threads: Executor) -> Services:
+    def _build_services(self, api: PodApi, threads: Executor, installation: str) -> Services:
         return Services(
             session=self._session,
             api=api,
@@ -105,7 +106,7 @@ class Operator:
             events=EventRecorder(self._session),
             watch=self._watch,
             threads=threads,
-            installation=await api.namespace_uid(self._settings.own_namespace),
+            installation=installation,
             namespaces=self._settings.namespaces,
             runner_script=resources.files("populate_operator.pods").joinpath("runner.py").read_text(),
             may_write=self._election.is_leader,
@@ -127,6 +128,7 @@ class Operator:
 
     async def _watch_queues(self) -> None:
         await watch_queues(self._fleet, self._settings.namespaces, self._settings.identity)
+        self._stop.set()  # Kopf takes over the signal handlers and ends by itself on SIGTERM
 
     def _on_deposed(self, error: BaseException) -> None:
         self._deposed_by = error
