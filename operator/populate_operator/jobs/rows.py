@@ -38,9 +38,7 @@ class Job:
     user: str  # the owner where `reserve_many` reserved it, else the database account of the worker
     host: str  # the fence where `reserve_many` reserved it, else the worker's host name
     pid: int  # the attempt where `reserve_many` reserved it, else the worker's process
-    connection_id: (
-        int  # what `Release.carry` left where `reserve_many` reserved it, else the worker's session
-    )
+    connection_id: int  # what `Release.carry` left, else the session of the worker that reserved it
     version: str
     reserved_seconds: float | None  # how long ago it was reserved, by the database's clock
 
