@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -24,11 +25,18 @@ async def serve_probes(port: int, *, live: Check, ready: Check) -> AsyncIterator
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, port=port)
-        await site.start()
-        yield runner.addresses[0][1]
+        listener = _listen(port)
+        await web.SockSite(runner, listener).start()
+        yield listener.getsockname()[1]
     finally:
         await runner.cleanup()
+
+
+def _listen(port: int) -> socket.socket:
+    """One socket for IPv4 and IPv6, so that a free port is the same one for both."""
+    if socket.has_dualstack_ipv6():
+        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    return socket.create_server(("", port))
 
 
 def _answer(check: Check) -> Callable[[web.Request], Awaitable[web.Response]]:
