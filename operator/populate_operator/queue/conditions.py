@@ -24,10 +24,13 @@ class Health:
 
     `database` is the trouble of reaching it, None when it was reached; `is_database_known` is False before
     the first try. `setup` is any other trouble: no such table, a bad key source, an unreadable spec.
-    `stuck_pods` are terminating on nodes that do not answer.
+    `stuck_pods` are terminating on nodes that do not answer. `is_refreshed` is False until the first
+    refresh has ended; `has_new_jobs`: a refresh has added some since the jobs were counted.
     """
 
     is_database_known: bool = True
+    is_refreshed: bool = True
+    has_new_jobs: bool = False
     database: Trouble | None = None
     setup: Trouble | None = None
     backoff: Backoff = field(default_factory=Backoff)
@@ -90,10 +93,12 @@ def _ready(health: Health, jobs: JobCounts | None, pods: PodCounts) -> _Finding:
         return _Finding("Ready", "Unknown", "Starting", "spec.template is not proved yet")
     if health.is_suspended:
         return _Finding("Ready", "True", "Suspended", "suspended: set spec.suspend to false to go on")
-    if pods.active or jobs.pending:
+    if pods.active or jobs.pending or jobs.reserved or health.has_new_jobs:
         return _Finding("Ready", "True", "Populating", "populating")
     if jobs.scheduled:
         return _Finding("Ready", "True", "Waiting", "waiting for jobs that are due later")
+    if not health.is_refreshed:
+        return _Finding("Ready", "Unknown", "Starting", "the first refresh has not ended yet")
     return _Finding("Ready", "True", "UpToDate", "up to date")
 
 
@@ -114,7 +119,7 @@ def _progressing(health: Health, jobs: JobCounts | None, pods: PodCounts) -> _Fi
         return _Finding("Progressing", "False", "Blocked", "see Ready")
     if health.is_suspended:
         return _Finding("Progressing", "False", "Suspended", "spec.suspend is true")
-    if jobs and jobs.pending:
+    if (jobs and jobs.pending) or health.has_new_jobs:
         return _Finding("Progressing", "True", "JobsDue", "jobs are due")
     return _Finding("Progressing", "False", "NothingDue", "no job is due")
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
+from populate_operator.queue.one_line import one_line
 from populate_operator.queue.outcome import (
     CannotStart,
     Complete,
@@ -19,7 +20,6 @@ from populate_operator.queue.outcome import (
 from populate_operator.queue.plan.actions import Action, DeletePod, Settle, TakeBack
 from populate_operator.queue.status import LastRefresh
 
-_MAX_MESSAGE = 200
 Kind = Literal["Normal", "Warning"]
 
 
@@ -65,7 +65,7 @@ def action_events(actions: Iterable[Action]) -> Iterator[EventText]:
             groups[news.kind, news.reason].append(news.message)
     for (kind, reason), messages in groups.items():
         more = f" (and {len(messages) - 1} more)" if len(messages) > 1 else ""
-        yield EventText(kind, reason, _one_line(messages[0]) + more, len(messages))
+        yield EventText(kind, reason, one_line(messages[0]) + more, len(messages))
 
 
 def _news(action: Action) -> EventText | None:
@@ -100,8 +100,3 @@ def _classify(outcome: Outcome) -> tuple[Kind, str, str]:
         case Ignored(message=message):
             return "Normal", "JobIgnored", message
     assert_never(outcome)
-
-
-def _one_line(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _MAX_MESSAGE else line[: _MAX_MESSAGE - 3] + "..."

@@ -43,6 +43,7 @@ class Memory:
 
     figures: Figures | None = None
     figures_stale: bool = True
+    has_new_jobs: bool = False  # added by a refresh, and not counted yet
     figures_not_before: datetime | None = None
     settled: deque[datetime] = field(default_factory=lambda: deque(maxlen=100_000))
     database_trouble: Trouble | None = None  # as last reported
@@ -63,6 +64,7 @@ class Memory:
         self.last_refresh, self.refresh_trouble, self.refresh_failures = result, None, 0
         self.refresh_not_before = now + max(_LEAST_PAUSE, timedelta(seconds=result.seconds))
         self.figures_stale = True
+        self.has_new_jobs |= bool(result.added or result.orphaned or result.re_pended)
 
     def note_refresh_failure(self, trouble: Trouble, now: datetime, *, is_database: bool) -> None:
         """A refresh failed; it is tried again soon, then less so."""
@@ -73,7 +75,7 @@ class Memory:
 
     def note_figures(self, figures: Figures, seconds: float, now: datetime) -> None:
         """Figures were counted in `seconds`; what is expensive is counted less often."""
-        self.figures, self.figures_stale = figures, False
+        self.figures, self.figures_stale, self.has_new_jobs = figures, False, False
         self.figures_not_before = now + max(_LEAST_PAUSE, timedelta(seconds=seconds * _LOAD))
 
     def are_figures_due(self, now: datetime) -> bool:

@@ -27,7 +27,7 @@ from populate_operator.queue.resource import InvalidQueueError, PopulateQueueSpe
 from populate_operator.queue.services import Services
 from populate_operator.queue.statuses import StatusWriter
 from populate_operator.queue.store import QueueStore, owner_of
-from populate_operator.queue.trouble import Expected, is_about_reaching, trouble_of
+from populate_operator.queue.trouble import Expected, is_about_reaching, is_from_database, trouble_of
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +41,7 @@ class Findings:
 
     reservations: dict[str, p.Reservation] | None = None
     next_due: float | None = None
+    is_database_known: bool = False
     database: Trouble | None = None
     setup: Trouble | None = None
     is_incomplete: bool = False  # something failed and is to be tried again soon
@@ -104,7 +105,9 @@ class Reconciler:
                 await self._services.api.delete(pod)
                 await self._services.api.release(pod)
             await self._release_queue()
-        health = Health(setup=Trouble("InvalidSpec", message), is_deleting=is_deleting)
+        health = Health(
+            is_database_known=False, setup=Trouble("InvalidSpec", message), is_deleting=is_deleting
+        )
         return await self._statuses.write(self._generation, health, ())
 
     async def _pass(self, spec: PopulateQueueSpec, is_deleting: bool) -> float:
@@ -133,7 +136,9 @@ class Reconciler:
             found.reservations, found.next_due = await store.read()
         except (JobsError, ApiError, NotReady) as error:
             self._note(error, found)
+            found.is_database_known = is_from_database(error)
             return found
+        found.is_database_known = True
         target = store.table.target
         self.table_id = table_id(spec, target.schema, target.table)
         self.upstream = frozenset(table_id(spec, parent.schema, parent.table) for parent in target.parents)
@@ -258,7 +263,9 @@ class Reconciler:
         refresh_setup = None if memory.is_refresh_trouble_database else memory.refresh_trouble
         key_source = memory.key_source.trouble if spec.key_source.from_class else None
         return Health(
-            is_database_known=found.reservations is not None,
+            is_database_known=found.is_database_known,
+            is_refreshed=memory.last_refresh is not None,
+            has_new_jobs=memory.has_new_jobs,
             database=found.database or refresh_database,
             setup=found.setup or key_source or refresh_setup,
             backoff=memory.backoff,

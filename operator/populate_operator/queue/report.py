@@ -8,6 +8,7 @@ from datetime import datetime
 
 from populate_operator.pods.view import PodView
 from populate_operator.queue.conditions import Health, build_conditions
+from populate_operator.queue.one_line import one_line
 from populate_operator.queue.outcome import has_ended
 from populate_operator.queue.progress import eta_text, rate_text
 from populate_operator.queue.status import (
@@ -19,8 +20,6 @@ from populate_operator.queue.status import (
     RecentError,
     TargetProgress,
 )
-
-MAX_MESSAGE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +72,7 @@ def count_pods(pods: Iterable[PodView]) -> PodCounts:
 
 def build_recent_error(key: str, message: str, pod: str, time: datetime) -> RecentError:
     """One of the status's recent errors: the message on one line of at most 200 characters."""
-    line = " ".join(message.split())
-    short = line if len(line) <= MAX_MESSAGE else line[: MAX_MESSAGE - 3] + "..."
-    return RecentError(key=key, message=short, pod=pod, time=time.replace(microsecond=0))
+    return RecentError(key=key, message=one_line(message), pod=pod, time=time.replace(microsecond=0))
 
 
 def _recent(errors: tuple[RecentError, ...] | None, previous: QueueStatus) -> tuple[RecentError, ...]:

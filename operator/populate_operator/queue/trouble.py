@@ -7,7 +7,11 @@ from populate_operator.jobs import (
     CommitInDoubt,
     DatabaseBusy,
     DatabaseUnreachable,
+    IncompatibleJobsTable,
     JobsError,
+    NoSuchSchema,
+    NoSuchTable,
+    StatementRefused,
     UnsupportedServer,
 )
 from populate_operator.pods.errors import ApiError
@@ -15,6 +19,7 @@ from populate_operator.queue.access import NotReady
 from populate_operator.queue.conditions import Trouble
 
 _DATABASE = (AccessDenied, CommitInDoubt, DatabaseBusy, DatabaseUnreachable, UnsupportedServer)
+_ANSWERS = (IncompatibleJobsTable, NoSuchSchema, NoSuchTable, StatementRefused)
 Expected = JobsError | ApiError | NotReady  # what the world may do to a pass; anything else is a bug
 
 
@@ -31,3 +36,8 @@ def trouble_of(error: JobsError | ApiError | NotReady) -> Trouble:
 def is_about_reaching(error: JobsError | ApiError | NotReady) -> bool:
     """Whether the database itself could not be used, as against what was looked for in it."""
     return isinstance(error, _DATABASE)
+
+
+def is_from_database(error: JobsError | ApiError | NotReady) -> bool:
+    """Whether it is an answer of the database, which therefore was reached."""
+    return isinstance(error, _ANSWERS)

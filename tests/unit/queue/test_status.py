@@ -73,6 +73,10 @@ def test_what_another_version_wrote_is_read_as_far_as_it_goes() -> None:
         ("Ready", Health(), {}, ("True", "UpToDate")),
         ("Ready", Health(), {"jobs": JobCounts(pending=1)}, ("True", "Populating")),
         ("Ready", Health(), {"pods": (pending_pod(),)}, ("True", "Populating")),
+        ("Ready", Health(), {"jobs": JobCounts(reserved=1)}, ("True", "Populating")),  # by a worker elsewhere
+        ("Ready", Health(has_new_jobs=True), {}, ("True", "Populating")),
+        ("Ready", Health(is_refreshed=False), {}, ("Unknown", "Starting")),
+        ("Ready", Health(is_refreshed=False), {"jobs": JobCounts(pending=1)}, ("True", "Populating")),
         ("Ready", Health(), {"jobs": JobCounts(scheduled=1)}, ("True", "Waiting")),
         ("Ready", Health(is_suspended=True), {}, ("True", "Suspended")),
         ("Ready", Health(is_database_known=False), {"jobs": None}, ("Unknown", "Starting")),
@@ -86,6 +90,7 @@ def test_what_another_version_wrote_is_read_as_far_as_it_goes() -> None:
         ("DatabaseReachable", Health(setup=Trouble("NoSuchTable", "")), {}, ("True", "Connected")),
         ("Progressing", Health(), {}, ("False", "NothingDue")),
         ("Progressing", Health(), {"jobs": JobCounts(pending=1)}, ("True", "JobsDue")),
+        ("Progressing", Health(has_new_jobs=True), {}, ("True", "JobsDue")),
         ("Progressing", Health(database=AWAY), {"pods": (make_pod(),)}, ("True", "PodsActive")),
         ("Progressing", Health(database=AWAY), {}, ("False", "Blocked")),
         ("Progressing", Health(is_suspended=True), {"jobs": JobCounts(pending=1)}, ("False", "Suspended")),
@@ -204,7 +209,9 @@ def test_only_the_newest_errors_are_told() -> None:
 
 
 def test_an_error_is_told_on_one_short_line() -> None:
-    error = build_recent_error("{}", "ValueError: a\n  b\n" + "x" * 300, "p", NOW)
+    text = "Error: exit code 1:\n  File a\n" + "x" * 300 + "\nValueError: bad voltage"
+    error = build_recent_error("{}", text, "p", NOW)
     assert isinstance(error, RecentError)
-    assert error.message.startswith("ValueError: a b xxx")
+    assert error.message.startswith("Error: exit code 1: File a xxx")
+    assert error.message.endswith("xxx ValueError: bad voltage")
     assert len(error.message) == 200
