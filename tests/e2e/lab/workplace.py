@@ -12,6 +12,7 @@ from typing import Any
 
 from dev.cluster import Cluster
 from dev.images.catalogue import SEGMENTATION
+from populate_operator.jobs import Database, Job, JobTable
 from tests.e2e.lab.database import PASSWORD, USER, ClusterDatabase
 from tests.e2e.lab.queues import RESOURCE, Queue
 
@@ -46,6 +47,15 @@ class Workplace:
         with self.database.connect(database=self.schema) as connection, connection.cursor() as cursor:
             cursor.execute(statement, parameters)
             return list(cursor.fetchall())
+
+    def job(self, table: str, **key: object) -> Job:
+        """The row of the table's job queue, which must be there."""
+        host, port = "127.0.0.1", self.database.port
+        account = Database(host=host, port=port, user=USER, password=PASSWORD)
+        jobs = JobTable(account, schema=self.schema, table=table)
+        states = (jobs.pending, jobs.reserved, jobs.completed, jobs.errors, jobs.ignored)
+        (found,) = (job for state in states for job in state.where(key))
+        return found
 
     def spec(self, table: str, template: Json, **changes: Any) -> Json:
         """A spec for `table` of this schema with short intervals."""
