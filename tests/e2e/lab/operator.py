@@ -30,6 +30,15 @@ class Operator:
             "logs", "-n", self.namespace, f"deployment/{self.release}", f"--tail={tail}", "--all-containers"
         )
 
+    def restarts(self) -> int:
+        """How often its containers were started again."""
+        selector = f"app.kubernetes.io/instance={self.release}"
+        counts = self.cluster.kubectl(
+            "get", "pod", "-n", self.namespace, "-l", selector,
+            "-o", "jsonpath={.items[*].status.containerStatuses[*].restartCount}",
+        )  # fmt: skip
+        return sum(int(count) for count in counts.split())
+
     def scale(self, replicas: int) -> None:
         """Stop it (0) or start it again, and wait until that is done."""
         deployment = f"deployment/{self.release}"

@@ -1,0 +1,75 @@
+"""A way to the database that a test can shut: a Service of its own, and an account of its own."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from tests.e2e.lab.queues import RESOURCE
+from tests.e2e.lab.workplace import Workplace
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Door:
+    """`database` is the part of the spec that leads through it."""
+
+    place: Workplace
+    name: str
+    password: str
+
+    @property
+    def database(self) -> Json:
+        host = f"{self.name}.{self.place.database.namespace}.svc"
+        return {"host": host, "credentials": {"secretName": self.name}}
+
+    def add_secret(self, password: str = "") -> None:
+        self.place.add_secret(self.name, password or self.password, self.name)
+
+    def open(self) -> None:
+        self._select("mysql")
+
+    def shut(self) -> None:
+        """Refuse new connections and drop those that there are."""
+        self._select("nothing")
+        self.drop_connections()
+
+    def drop_connections(self, *, but_of: tuple[str, ...] = ()) -> None:
+        """Kill the account's connections, except those from the addresses `but_of`."""
+        query = "SELECT ID, HOST FROM information_schema.PROCESSLIST WHERE USER = %s"
+        for number, host in self.place.sql(query, self.name):
+            if host.rpartition(":")[0] not in but_of:
+                self.place.sql(f"KILL {number}")
+
+    def change_password(self, password: str) -> None:
+        """For new connections; those that there are stay."""
+        self.place.sql(f"ALTER USER '{self.name}'@'%%' IDENTIFIED BY '{password}'")
+
+    def _select(self, app: str) -> None:
+        manifest = {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": self.name, "namespace": self.place.database.namespace},
+            "spec": {"selector": {"app": app}, "ports": [{"port": 3306}]},
+        }
+        self.place.cluster.kubectl("apply", "-f", "-", input=json.dumps(manifest))
+
+
+@contextmanager
+def door_of(place: Workplace) -> Iterator[Door]:
+    """A door to the workplace's schema, shut at first, its Secret not made yet."""
+    door = Door(place, f"door-{secrets.token_hex(4)}", secrets.token_hex(8))
+    place.sql(f"CREATE USER '{door.name}'@'%%' IDENTIFIED BY '{door.password}'")
+    place.sql(f"GRANT ALL ON `{place.schema}`.* TO '{door.name}'@'%%'")
+    door.shut()
+    try:
+        yield door
+    finally:
+        place.cluster.kubectl("delete", RESOURCE, "--all", "-n", place.namespace, "--timeout=120s")
+        place.database.execute(f"DROP USER '{door.name}'@'%%'")
+        place.cluster.kubectl("delete", "service", door.name, "-n", place.database.namespace)
