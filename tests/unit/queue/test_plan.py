@@ -256,6 +256,14 @@ def test_a_pod_that_cannot_start_is_deleted_and_its_job_kept_until_it_ended(
     assert len(planned) == (1 if reason else 0)
 
 
+def test_a_start_deadline_names_its_field_and_what_the_pod_waits_for() -> None:
+    pod = pending_pod("a", "Unschedulable", "0/1 nodes are available", created_at=ago(601))
+    (delete,) = (each for each in actions(observe(*at_work(pod))) if isinstance(each, DeletePod))
+    assert delete.message == (
+        "pod a did not start within startDeadlineSeconds, 600: Unschedulable: 0/1 nodes are available"
+    )
+
+
 def test_a_pod_deleted_before_it_started_gives_its_job_back_uncounted() -> None:
     pod, job = at_work(pending_pod("a", deleting_since=ago(1), node=""))
     (settle,) = actions(observe(pod, job, in_target={"a": False}, backoff=PAUSING))

@@ -47,4 +47,5 @@ def start_failure(pod: PodView, spec: PopulateQueueSpec, now: datetime) -> Canno
         return None
     why = f": {waiting.reason}: {waiting.message}" if waiting else ""
     limit = spec.start_deadline_seconds
-    return CannotStart("StartDeadlineExceeded", f"pod {pod.name} did not start within {limit} s{why}")
+    message = f"pod {pod.name} did not start within startDeadlineSeconds, {limit}{why}"
+    return CannotStart("StartDeadlineExceeded", message)
