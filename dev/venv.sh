@@ -11,6 +11,12 @@ if [ "$("$python" -c 'import ensurepip' 2>&1)" ]; then
     echo "'$python' has no ensurepip, so it cannot make virtual environments: install python3-venv" >&2
     exit 1
 fi
+mkdir -p "$(dirname "$venv")"
+if command -v flock >/dev/null; then # two checkouts may share it, and one make must not remove what another fills
+    exec 9>"$venv.lock"
+    flock 9
+    [ ! -e "$venv/.complete" ] || exit 0
+fi
 echo "venv: installing the locked packages (about 1 minute) into $venv"
 rm -rf "$venv"
 "$python" -m venv "$venv"
