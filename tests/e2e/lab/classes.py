@@ -13,19 +13,19 @@ from tests.e2e.lab import database
 from tests.e2e.lab.workplace import Workplace
 
 Json = dict[str, Any]
-SOURCE = Path(__file__).parent / "mounted" / "pipeline.py"
+MODULES = Path(__file__).parent / "mounted"
 _MOUNT = "/pipelines"
 
 
 def run_python(place: Workplace, code: str) -> str:
-    """Run `code` with the module `pipeline` on its path, as a DataJoint user would; what it printed."""
+    """Run `code` with the mounted modules on its path, as a DataJoint user would; what it printed."""
     account = {
         "DJ_HOST": "127.0.0.1",
         "DJ_PORT": str(place.database.port),
         "DJ_USER": database.USER,
         "DJ_PASS": database.PASSWORD,
         "POPULATE_SCHEMA": place.schema,
-        "PYTHONPATH": str(SOURCE.parent),
+        "PYTHONPATH": str(MODULES),
     }
     done = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | account, capture_output=True, text=True, check=False
@@ -34,16 +34,15 @@ def run_python(place: Workplace, code: str) -> str:
     return done.stdout
 
 
-def declare(place: Workplace, *, keys: int) -> None:
+def declare(place: Workplace, *, keys: int, module: str = "pipeline") -> None:
     """Declare the tables, and their jobs' too as DataJoint does it; `Session` gets the keys 1..keys."""
-    run_python(
-        place, f"import pipeline; pipeline.Session.insert({{'session': n}} for n in range(1, {keys + 1}))"
-    )
+    insert = f"Session.insert({{'session': n}} for n in range(1, {keys + 1}))"
+    run_python(place, f"from {module} import Session; {insert}")
 
 
 def template_of(place: Workplace) -> Json:
-    """A template that has the module `pipeline`, for `runner.class`."""
-    files = {SOURCE.name: SOURCE.read_text()}
+    """A template that has the mounted modules, for `runner.class`."""
+    files = {path.name: path.read_text() for path in MODULES.glob("*.py")}
     manifest = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
