@@ -72,4 +72,4 @@ test-e2e: venv ## real pods on the cluster
 	@$(PY) -m dev.check tests/e2e $(PYTEST_ARGS)
 
 test: lint ## everything: set-up, lint and all tiers, one summary
-	@$(PY) -m dev.check tests $(PYTEST_ARGS)
+	@$(PY) -m dev.check tests/unit tests/integration tests/e2e $(PYTEST_ARGS)
