@@ -66,25 +66,32 @@ class Progress:
 
 
 @contextlib.contextmanager
-def race(server: Server, table: JobTable, ways: Sequence[str]) -> Iterator[tuple[list[Claimant], Progress]]:
-    """Start one claimant for each of `ways` at the same moment; none outlives the block."""
-    claimants = [Claimant(f"claimant-{number}", way, _spawn()) for number, way in enumerate(ways)]
-    progress = Progress()
+def workers(module: str, server: Server, table: JobTable, ways: Sequence[str]) -> Iterator[list[Claimant]]:
+    """A process of `module` for each of `ways`, waiting for a start signal; none outlives the block."""
+    started = [Claimant(f"claimant-{number}", way, _spawn(module)) for number, way in enumerate(ways)]
     try:
-        for claimant in claimants:
-            _say(claimant, json.dumps(_order(server, table, claimant)))
-        for claimant in claimants:
-            assert claimant.process.stdout is not None
-            assert claimant.process.stdout.readline() == "ready\n"
+        for worker in started:
+            _say(worker, json.dumps(_order(server, table, worker)))
+        for worker in started:
+            assert worker.process.stdout is not None
+            assert worker.process.stdout.readline() == "ready\n"
+        yield started
+    finally:
+        for worker in started:
+            worker.process.kill()
+            worker.process.wait()
+
+
+@contextlib.contextmanager
+def race(server: Server, table: JobTable, ways: Sequence[str]) -> Iterator[tuple[list[Claimant], Progress]]:
+    """Start one claimant for each of `ways` at the same moment, and hear what they say."""
+    progress = Progress()
+    with workers("tests.integration.jobs.race_claimant", server, table, ways) as claimants:
         for claimant in claimants:
             _say(claimant, "go")
             claimant.listener = threading.Thread(target=claimant.listen, args=(progress,))
             claimant.listener.start()
         yield claimants, progress
-    finally:
-        for claimant in claimants:
-            claimant.process.kill()
-            claimant.process.wait()
 
 
 def _order(server: Server, table: JobTable, claimant: Claimant) -> dict[str, Any]:
@@ -92,9 +99,9 @@ def _order(server: Server, table: JobTable, claimant: Claimant) -> dict[str, Any
     return {"account": account, "schema": table.schema, "name": claimant.name, "way": claimant.way}
 
 
-def _spawn() -> subprocess.Popen[str]:
+def _spawn(module: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.integration.jobs.race_claimant"],
+        [sys.executable, "-m", module],
         cwd=REPOSITORY,
         env=os.environ | {"PYTHONPATH": f"{REPOSITORY / 'operator'}:{REPOSITORY}"},
         stdin=subprocess.PIPE,

@@ -1,6 +1,7 @@
 """What becomes of pooled connections.
 
 - a statement that the server refuses costs no connection: the queue may be asked before it is declared
+- a connection that died while it was idle is not noticed by whoever is given it next
 - the connections of an account that nobody holds any more are closed
 - a program that ends with open connections ends in silence
 """
@@ -33,6 +34,25 @@ def test_a_refused_statement_keeps_its_connection(database: Database) -> None:
         ours.execute(Statement("SELECT no_such_column FROM DUAL"))
 
     assert ours.fetch(Statement("SELECT CONNECTION_ID()")) == before
+
+
+def test_a_connection_that_died_idle_is_not_noticed(database: Database) -> None:
+    table = create_work(database, 3)
+    table.refresh()
+
+    def kill_idle() -> None:
+        [(number,)] = table.database.fetch(Statement("SELECT CONNECTION_ID()"))
+        with database.server.connect() as connection:
+            rows(connection, "KILL %s", (number,))
+
+    kill_idle()
+    assert len(list(table.pending)) == 3
+    kill_idle()
+    assert table.pending.count() == 3
+    kill_idle()
+    assert table.reserve({"item_id": 1})
+    kill_idle()
+    assert len(table.reserve_many(3, owner="owner", hosts=["a", "b", "c"])) == 2
 
 
 def test_connections_go_with_their_account(server: Server, database: Database) -> None:
