@@ -133,4 +133,4 @@ def test_a_preempted_job_runs_again_when_there_is_room(workplace: Workplace, slo
     eventually("the job is done", lambda: workplace.sql(rows) == [(1,)], seconds=90, queue=queue)
     eventually("settled", lambda: queue.status()["jobs"]["success"] == 1, queue=queue)
     assert attempts(workplace) == {1: [1, 1]}
-    assert "PreemptionByScheduler" in queue.events()["PodDisrupted"]
+    assert "PreemptionByScheduler: default-scheduler: preempting" in queue.events()["PodDisrupted"]

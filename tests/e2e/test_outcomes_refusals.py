@@ -56,7 +56,9 @@ FAULTS = {
         "ErrImageNeverPull",
         ("localhost/populate/absent:dev",),
     ),
-    "no such Secret": Fault(in_container(env=[NO_SECRET]), "CreateContainerConfigError", ('"licence"',)),
+    "no such Secret": Fault(
+        in_container(env=[NO_SECRET]), "CreateContainerConfigError", ('"licence"', "spec.template")
+    ),
     "no node": Fault(
         unschedulable, "StartDeadlineExceeded", ("startDeadlineSeconds", "Unschedulable", "node")
     ),

@@ -49,7 +49,7 @@ def view_of(raw: Json) -> PodView:
         attempt=_attempt(annotations),
         phase=phase,
         reason=_text(status, "reason"),
-        message=_text(status, "message"),
+        message=_text(status, "message") or _text(disrupted, "message"),
         node=_text(spec, "nodeName"),
         created_at=_time(metadata, "creationTimestamp") or _BEGINNING,
         scheduled=bool(_text(spec, "nodeName")) or _text(scheduled, "status") == "True",

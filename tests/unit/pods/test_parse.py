@@ -232,6 +232,13 @@ def test_disruption_is_a_true_condition(status: str, expected: str | None) -> No
     assert view_of(build_raw(conditions=[condition], phase="Failed")).disruption == expected
 
 
+def test_a_disruption_tells_why_where_the_pod_does_not() -> None:
+    why = "default-scheduler: preempting to accommodate a higher priority pod"
+    condition = {"type": "DisruptionTarget", "status": "True", "message": why}
+    assert view_of(build_raw(conditions=[condition])).message == why
+    assert view_of(build_raw(conditions=[condition], message="low on memory")).message == "low on memory"
+
+
 def test_deletion() -> None:
     raw = build_raw()
     raw["metadata"]["deletionTimestamp"] = END

@@ -256,6 +256,14 @@ def test_a_pod_that_cannot_start_is_deleted_and_its_job_kept_until_it_ended(
     assert len(planned) == (1 if reason else 0)
 
 
+def test_a_container_that_cannot_start_is_named_with_the_remedy() -> None:
+    pod = pending_pod("a", "CreateContainerConfigError", 'secret "licence" not found')
+    (delete,) = (each for each in actions(observe(*at_work(pod))) if isinstance(each, DeletePod))
+    assert delete.message == (
+        'container populate cannot start: secret "licence" not found; mend spec.template or what it names'
+    )
+
+
 def test_a_start_deadline_names_its_field_and_what_the_pod_waits_for() -> None:
     pod = pending_pod("a", "Unschedulable", "0/1 nodes are available", created_at=ago(601))
     (delete,) = (each for each in actions(observe(*at_work(pod))) if isinstance(each, DeletePod))

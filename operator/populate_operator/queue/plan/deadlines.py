@@ -40,7 +40,9 @@ def start_failure(pod: PodView, spec: PopulateQueueSpec, now: datetime) -> Canno
         return None
     waiting = pod.waiting
     if waiting and waiting.reason in _HOPELESS:
-        return CannotStart(waiting.reason, waiting.message or f"container {waiting.container} cannot start")
+        why = waiting.message or waiting.reason
+        message = f"container {waiting.container} cannot start: {why}; mend spec.template or what it names"
+        return CannotStart(waiting.reason, message)
     if waiting and waiting.reason == _GATED:
         return None  # an admission system such as Kueue holds it on purpose and will let it go
     if now - pod.may_start_since <= timedelta(seconds=spec.start_deadline_seconds):
