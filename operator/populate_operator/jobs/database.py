@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeVar
 
 import pymysql
@@ -67,7 +68,7 @@ class Session:
             cursor.execute(statement.sql, statement.parameters)
             return list(cursor.fetchall())
 
-    def stream(self, statement: Statement, size: int) -> Iterator[Row]:
+    def stream(self, statement: Statement, size: int) -> Generator[Row, None, None]:
         """Rows of a query as they come, never more than `size` of them in memory."""
         self._use(statement)
         with self.connection.cursor(SSCursor) as cursor:
@@ -147,13 +148,23 @@ class Database:
     def stream(self, statement: Statement, size: int = 1000) -> Iterator[Row]:
         """Rows of a query as they come, never more than `size` of them in memory.
 
-        Holds a connection until the iterator is used up or closed. Not retried: rows were handed out.
+        Holds a connection until the iterator is used up or closed. Retried until the first row is there,
+        so that a connection that died in the pool is not noticed; after that rows were handed out.
         """
+        first, rows, loan = self._retried(lambda: self._open_stream(statement, size))
         try:
-            with self._session() as session:
-                yield from session.stream(statement, size)
+            with loan:
+                yield from first
+                yield from rows
         except (pymysql.err.Error, OSError) as error:
             raise explain(error, self.address) from error
+
+    def _open_stream(self, statement: Statement, size: int) -> tuple[list[Row], Iterator[Row], ExitStack]:
+        """The first row if there is one, the others, and what gives the connection back."""
+        with ExitStack() as stack:
+            session = stack.enter_context(self._session())
+            rows = stack.enter_context(closing(session.stream(statement, size)))
+            return list(islice(rows, 1)), rows, stack.pop_all()
 
     def _once(self, work: Callable[[Session], T]) -> T:
         with self._session() as session:

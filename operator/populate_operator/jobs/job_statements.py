@@ -30,6 +30,18 @@ JOB_COLUMNS = (
     "connection_id",
     "version",
 )
+# What a reservation leaves as it is: all that a claim has to read, in the order of `rows.read_claimed`.
+CLAIMED_COLUMNS = (
+    "priority",
+    "created_time",
+    "scheduled_time",
+    "completed_time",
+    "duration",
+    "error_message",
+    "error_stack",
+    "pid",
+    "connection_id",
+)
 _RESERVED_SECONDS = "TIMESTAMPDIFF(MICROSECOND, `reserved_time`, CURRENT_TIMESTAMP(6)) / 1000000"
 URGENCY = "`priority`, `scheduled_time`"
 
@@ -70,12 +82,29 @@ def build_count(queue: Queue, where: str, parameters: tuple[Any, ...], tail: str
 
 def build_claim(queue: Queue, limit: int, scope: Statement) -> Statement:
     """Lock the most urgent due jobs that nobody else has locked; `scope` is a further condition."""
-    return build_select_jobs(
-        queue,
-        f"`status` = 'pending' AND `scheduled_time` <= CURRENT_TIMESTAMP(3){_and(scope)}",
+    return Statement(
+        f"SELECT {columns((*queue.names, *CLAIMED_COLUMNS))} FROM {queue.jobs.sql} "
+        f"WHERE `status` = 'pending' AND `scheduled_time` <= CURRENT_TIMESTAMP(3){_and(scope)} "
+        f"ORDER BY {URGENCY} LIMIT {limit:d} FOR UPDATE SKIP LOCKED",
         scope.parameters,
-        f" ORDER BY {URGENCY} LIMIT {limit:d} FOR UPDATE SKIP LOCKED",
         scope.schema,
+    )
+
+
+def build_reserve_claimed(
+    queue: Queue, keys: Sequence[Sequence[Any]], hosts: Sequence[str], common: tuple[Any, Any, Any]
+) -> Statement:
+    """Reserve jobs that this transaction has locked, each for its host; `common`: time, owner, version.
+
+    As in `build_overwrite` every row is met by its primary key, so that none is inserted; only what differs
+    from job to job is a value of its own, because formatting values is most of the work.
+    """
+    row = f"({', '.join(['%s'] * len(queue.names))}, 'reserved', 0, %s)"
+    return Statement(
+        f"INSERT INTO {queue.jobs.sql} ({columns((*queue.names, 'status', 'priority', 'host'))}) "
+        f"VALUES {', '.join([row] * len(keys))} ON DUPLICATE KEY UPDATE `status` = VALUES(`status`), "
+        "`host` = VALUES(`host`), `pid` = `pid` + 1, `reserved_time` = %s, `user` = %s, `version` = %s",
+        (*(value for key, host in zip(keys, hosts, strict=True) for value in (*key, host)), *common),
     )
 
 

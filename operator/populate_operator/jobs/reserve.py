@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime
 
 from populate_operator.jobs import job_statements as statements
@@ -14,12 +13,11 @@ from populate_operator.jobs.context import Context
 from populate_operator.jobs.database import Database, Session, Statement
 from populate_operator.jobs.job_statements import Value, value
 from populate_operator.jobs.keys import Key
-from populate_operator.jobs.rows import Fence, Job, read_job
+from populate_operator.jobs.rows import Fence, Job, read_claimed, read_job
 
 Hosts = Sequence[str] | Callable[[Key, int], str]
 
 _BATCH = 500
-_COLUMNS = ("status", "priority", "reserved_time", "user", "host", "pid", "connection_id", "version")
 _NAME_LENGTH, _VERSION_LENGTH = 255, 64  # characters that the columns hold
 
 
@@ -52,13 +50,12 @@ def reserve_due(
         if not found:
             return []
         now: datetime = session.fetch(Statement("SELECT CURRENT_TIMESTAMP(3)"))[0][0]
-        pending = [read_job(context.target.keys, row) for row in found]
-        jobs = [
-            _reserved(job, owner, _host(hosts, number, job), version, now)
-            for number, job in enumerate(pending)
-        ]
+        common, name_host = (now, owner, version[-_VERSION_LENGTH:]), _naming(hosts)
+        jobs = [read_claimed(context.target.keys, row, name_host, common) for row in found]
         for batch in batches(jobs, _BATCH):
-            write_locked(session, context, _COLUMNS, batch, [_values(job) for job in batch])
+            keys, names = [job.key.parameters for job in batch], [job.host for job in batch]
+            statement = statements.build_reserve_claimed(context.queue, keys, names, common)
+            _write(session, context, statement, len(batch))
         return jobs
 
     def has_landed(session: Session, jobs: list[Job]) -> bool:
@@ -107,9 +104,14 @@ def write_locked(
     if not rows:
         return
     full = [[*map(value, job.key.parameters), *row] for job, row in zip(jobs, rows, strict=True)]
-    written = session.execute(statements.build_overwrite(context.queue, (*context.queue.names, *names), full))
-    if written != 2 * len(rows):  # MySQL counts an updated row of INSERT ... ON DUPLICATE KEY as two
-        raise RuntimeError(f"{written} instead of {2 * len(rows)} rows changed in {context.queue.jobs.sql}")
+    statement = statements.build_overwrite(context.queue, (*context.queue.names, *names), full)
+    _write(session, context, statement, len(rows))
+
+
+def _write(session: Session, context: Context, statement: Statement, jobs: int) -> None:
+    written = session.execute(statement)
+    if written != 2 * jobs:  # MySQL counts an updated row of INSERT ... ON DUPLICATE KEY as two
+        raise RuntimeError(f"{written} instead of {2 * jobs} rows changed in {context.queue.jobs.sql}")
 
 
 def _lock(session: Session, context: Context, keys: Sequence[Key]) -> list[Job]:
@@ -119,25 +121,14 @@ def _lock(session: Session, context: Context, keys: Sequence[Key]) -> list[Job]:
     return [read_job(context.target.keys, row) for row in rows]
 
 
-def _host(hosts: Hosts, number: int, job: Job) -> str:
-    host = hosts(job.key, job.pid + 1) if callable(hosts) else hosts[number]
-    if not 0 < len(host) <= _NAME_LENGTH:
-        raise ValueError(f"a host has to have 1 to {_NAME_LENGTH} characters, not {host!r}")
-    return host
+def _naming(hosts: Hosts) -> Callable[[Key, int], str]:
+    """What names a job's host; a sequence gives its names in their order."""
+    names = iter(()) if callable(hosts) else iter(hosts)
 
+    def name_host(key: Key, attempt: int) -> str:
+        host = hosts(key, attempt) if callable(hosts) else next(names)
+        if not 0 < len(host) <= _NAME_LENGTH:
+            raise ValueError(f"a host has to have 1 to {_NAME_LENGTH} characters, not {host!r}")
+        return host
 
-def _reserved(job: Job, owner: str, host: str, version: str, now: datetime) -> Job:
-    return replace(
-        job,
-        status="reserved",
-        user=owner,
-        host=host,
-        pid=job.pid + 1,
-        version=version[-_VERSION_LENGTH:],
-        reserved_time=now,
-        reserved_seconds=0.0,
-    )
-
-
-def _values(job: Job) -> list[Value]:
-    return [value(getattr(job, name)) for name in _COLUMNS]
+    return name_host

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
@@ -60,6 +60,39 @@ def read_job(keys: KeySchema, row: Sequence[Any]) -> Job:
     rest[8] = None if stack is None else _readable(stack)
     rest[14] = None if age is None else float(age)
     return Job(keys.from_row(row), *rest)
+
+
+def read_claimed(
+    keys: KeySchema,
+    row: Sequence[Any],
+    name_host: Callable[[Key, int], str],
+    common: tuple[datetime, str, str],
+) -> Job:
+    """A job that is being reserved, from a row of `job_statements.build_claim`.
+
+    `name_host` is asked with the key and the attempt; `common`: time, owner, version.
+    """
+    key, own = keys.from_row(row), row[len(keys.attributes) :]
+    priority, created, scheduled, completed, duration, message, stack, attempts, connection_id = own
+    reserved, owner, version = common
+    return Job(
+        key=key,
+        status="reserved",
+        priority=priority,
+        created_time=created,
+        scheduled_time=scheduled,
+        reserved_time=reserved,
+        completed_time=completed,
+        duration=duration,
+        error_message=message,
+        error_stack=None if stack is None else _readable(stack),
+        user=owner,
+        host=name_host(key, attempts + 1),
+        pid=attempts + 1,
+        connection_id=connection_id,
+        version=version,
+        reserved_seconds=0.0,
+    )
 
 
 def _readable(stack: bytes) -> str:
