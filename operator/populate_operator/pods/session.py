@@ -15,7 +15,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes.aio.client.api_client import ApiClient
@@ -52,7 +53,16 @@ async def connect(kubeconfig: Path | None = None, context: str | None = None) ->
         )
     # As kubectl does: cluster CAs that lack RFC 5280's optional extensions are common.
     configuration.disable_strict_ssl_verification = True
+    # Left to aiohttp, environment and .netrc would be read again for every request.
+    configuration.proxy = configuration.proxy or proxy_for(configuration.host)
+    configuration.client_session_kwargs = {"trust_env": False}
     return ApiSession(ApiClient(configuration))
+
+
+def proxy_for(server: str) -> str | None:
+    """The proxy that the environment (HTTPS_PROXY, NO_PROXY) names for the URL of a server."""
+    parts = urlsplit(server)
+    return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
 
 
 def retry_pause(attempt: int, asked: float | None, chance: float) -> float:

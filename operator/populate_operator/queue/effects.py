@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from populate_operator.metrics import CREATED, SETTLED
-from populate_operator.pods.batch import CreateResult, create_many, delete_many, release_many
+from populate_operator.pods.batch import CreateResult, create_many
 from populate_operator.pods.build import build_pod
 from populate_operator.pods.errors import ApiError, Refused, Unreachable
 from populate_operator.pods.owner import QueueRef
@@ -21,6 +21,7 @@ from populate_operator.queue.outcome import CannotStart, Complete, Failed, Ignor
 from populate_operator.queue.requests import PodFactory
 from populate_operator.queue.services import Services
 from populate_operator.queue.store import QueueStore
+from populate_operator.queue.tidying import Tidier
 
 A = TypeVar("A", bound=p.Action)
 
@@ -38,9 +39,10 @@ class Effects:
         memory: Memory,
         store: QueueStore | None,
         factory: PodFactory,
+        tidier: Tidier,
     ) -> None:
         self._queue, self._services, self._memory = queue, services, memory
-        self._store, self._factory = store, factory
+        self._store, self._factory, self._tidier = store, factory, tidier
 
     async def apply(self, actions: Sequence[p.Action], observed: p.Observed) -> p.Observed:
         """Apply `actions` and return what is known then. Raises JobsError, ApiError and NotLeading."""
@@ -50,14 +52,14 @@ class Effects:
             self._read_logs,
             self._settle,
             self._take_back,
-            self._release_pods,
-            self._delete_pods,
             self._prove,
             self._reserve,
-            self._create,
         ):
             self._services.fence()
             observed = await step(actions, observed)
+        self._services.fence()
+        self._tidier.start(actions)
+        observed = await self._create(actions, observed)
         return replace(observed, pods=self.pods())
 
     def pods(self) -> dict[str, PodView]:
@@ -140,25 +142,6 @@ class Effects:
 
     # --- pods -------------------------------------------------------------------------------------
 
-    async def _release_pods(self, actions: Sequence[p.Action], observed: p.Observed) -> p.Observed:
-        pods = [action.pod for action in _of(p.ReleasePod, actions)]
-        for pod in await release_many(self._services.api, pods):
-            if isinstance(pod, PodView):
-                self._services.watch.remember(pod)
-        return observed
-
-    async def _delete_pods(self, actions: Sequence[p.Action], observed: p.Observed) -> p.Observed:
-        deletions = _of(p.DeletePod, actions)
-        for force in (False, True):
-            pods = [one.pod for one in deletions if one.force == force]
-            errors = await delete_many(self._services.api, pods, grace_seconds=0 if force else None)
-            for pod, error in zip(pods, errors, strict=True):
-                if error is None:  # known before the watch tells, so that it is not asked for twice
-                    self._services.watch.remember(
-                        replace(pod, deleting_since=pod.deleting_since or utc_now())
-                    )
-        return observed
-
     async def _prove(self, actions: Sequence[p.Action], observed: p.Observed) -> p.Observed:
         if not _of(p.ProveTemplate, actions):
             return observed
@@ -175,17 +158,17 @@ class Effects:
         return replace(observed, template_proved=True)
 
     async def _create(self, actions: Sequence[p.Action], observed: p.Observed) -> p.Observed:
-        wanted = _of(p.CreatePod, actions)[:PORTION]
+        wanted = _of(p.CreatePod, actions)
         if not wanted:
             return observed
         await self._factory.prepare(self._services)
-        pods = [build_pod(self._factory.request(action.job)) for action in wanted]
-        results = await create_many(self._services.api, pods)
-        return replace(
-            observed,
-            refused={**observed.refused, **self._take_in(results)},
-            gone=observed.gone - {action.job.pod for action in wanted},
-        )
+        refused = dict(observed.refused)
+        for start in range(0, len(wanted), PORTION):
+            self._services.fence()
+            portion = wanted[start : start + PORTION]
+            pods = [build_pod(self._factory.request(action.job)) for action in portion]
+            refused |= self._take_in(await create_many(self._services.api, pods))
+        return replace(observed, refused=refused, gone=observed.gone - {action.job.pod for action in wanted})
 
     def _take_in(self, results: Sequence[CreateResult]) -> dict[str, CannotStart]:
         created = [result.pod for result in results if result.pod]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -20,6 +20,7 @@ from populate_operator.queue.clock import utc_now
 from populate_operator.queue.conditions import Health, Trouble
 from populate_operator.queue.effects import Effects
 from populate_operator.queue.events import action_events, database_unreachable
+from populate_operator.queue.findings import Findings
 from populate_operator.queue.memory import Memory, fingerprint, retry_seconds
 from populate_operator.queue.plan.lifecycle import is_stuck
 from populate_operator.queue.requests import PodFactory
@@ -27,24 +28,14 @@ from populate_operator.queue.resource import InvalidQueueError, PopulateQueueSpe
 from populate_operator.queue.services import Services
 from populate_operator.queue.statuses import StatusWriter
 from populate_operator.queue.store import QueueStore, owner_of
+from populate_operator.queue.tidying import Tidier
 from populate_operator.queue.trouble import Expected, is_about_reaching, is_from_database, trouble_of
 
 log = structlog.get_logger(__name__)
 
 Body = Mapping[str, Any]
+_LONGEST_PASS = timedelta(seconds=1)  # a queue that is never idle still reports, and reads the database
 _MANY = 1_000_000  # "some are due": how many is the database's affair
-
-
-@dataclass(slots=True)
-class Findings:
-    """What a pass found of the database, and what it ran into."""
-
-    reservations: dict[str, p.Reservation] | None = None
-    next_due: float | None = None
-    is_database_known: bool = False
-    database: Trouble | None = None
-    setup: Trouble | None = None
-    is_incomplete: bool = False  # something failed and is to be tried again soon
 
 
 class Reconciler:
@@ -56,6 +47,7 @@ class Reconciler:
         self.table_id, self.upstream = "", frozenset[str]()  # known once the database was read
         self._accounts = AccountReader(services.api, queue.namespace)
         self._background = Background(queue, services, self.memory, wake)
+        self._tidier = Tidier(services, wake)
         self._statuses = StatusWriter(queue, services, self.memory)
         self._body: Body = {}
         self._store: QueueStore | None = None
@@ -72,6 +64,7 @@ class Reconciler:
     async def close(self) -> None:
         """Stop what runs in the background."""
         await self._background.close()
+        await self._tidier.close()
 
     async def reconcile(self) -> float | None:
         """One pass; seconds until the next is due by itself, None once a deleted queue is let go.
@@ -117,7 +110,7 @@ class Reconciler:
         if spec.key_source.from_class and not is_deleting:
             self._background.ask_class(factory, self.memory.known_template)
         store = self._store if found.reservations is not None else None
-        effects = Effects(self.queue, self._services, self.memory, store, factory)
+        effects = Effects(self.queue, self._services, self.memory, store, factory, self._tidier)
         observed = self._observed(spec, found, effects, is_deleting)
         try:
             observed = await self._converge(spec, effects, observed, found)
@@ -188,14 +181,18 @@ class Reconciler:
     async def _converge(
         self, spec: PopulateQueueSpec, effects: Effects, observed: p.Observed, found: Findings
     ) -> p.Observed:
-        """Plan and apply until there is nothing new to do."""
-        tried: set[p.Action] = set()
-        while planned := p.plan(spec, observed, utc_now()):
+        """Plan and apply until there is nothing new to do, or it is time to report and to read again."""
+        tried, began = set[p.Action](), utc_now()
+        while planned := self._plan(spec, observed):
+            if utc_now() - began > _LONGEST_PASS:
+                found.has_more = True
+                break
             new = [action for action in planned if action not in tried]
             if not new:  # what is left has just failed: it is tried again after a pause
                 found.is_incomplete = True
                 break
-            tried.update(new)
+            # Reserving again is no repetition: while it succeeds there are other jobs.
+            tried.update(action for action in new if not isinstance(action, p.Reserve))
             observed = await effects.apply(new, observed)
             observed = replace(observed, backoff=p.next_backoff(observed, new, utc_now()))
             self.memory.backoff = observed.backoff
@@ -205,6 +202,10 @@ class Reconciler:
             if any(isinstance(action, p.ReleaseQueue) for action in new):
                 await self._release_queue()
         return observed
+
+    def _plan(self, spec: PopulateQueueSpec, observed: p.Observed) -> list[p.Action]:
+        planned = p.plan(spec, observed, utc_now())
+        return [action for action in planned if not self._tidier.is_busy_with(action)]
 
     async def _start_refresh(
         self, spec: PopulateQueueSpec, actions: list[p.Action], observed: p.Observed
@@ -278,6 +279,8 @@ class Reconciler:
     def _delay(
         self, spec: PopulateQueueSpec, observed: p.Observed, found: Findings, status_due: float
     ) -> float:
+        if found.has_more:
+            return 0.0
         now, memory = utc_now(), self.memory
         times = [now + timedelta(seconds=status_due)]
         if memory.failures:  # within seconds, and until then nothing else is worth a try

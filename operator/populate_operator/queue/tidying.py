@@ -1,0 +1,90 @@
+"""Letting finished pods go, beside the passes: neither settling nor new pods wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from populate_operator.pods.batch import delete_many, release_many
+from populate_operator.pods.errors import ApiError
+from populate_operator.pods.view import PodView
+from populate_operator.queue import plan as p
+from populate_operator.queue.clock import utc_now
+from populate_operator.queue.services import Services
+
+Tidying = p.ReleasePod | p.DeletePod
+_Id = tuple[type, str]
+
+RETRY_SECONDS = 1.0
+
+
+class Tidier:
+    """Releases and deletes the pods of one queue, and calls `wake` when it has.
+
+    What it does needs no order: a pod is released after its job was settled, or where nothing will be learned
+    from it, and a deleted one is settled once it has ended.
+    """
+
+    def __init__(self, services: Services, wake: Callable[[], None]) -> None:
+        self._services, self._wake = services, wake
+        self._busy: set[_Id] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def is_busy_with(self, action: p.Action) -> bool:
+        """Whether that is under way, or has just failed."""
+        return isinstance(action, Tidying) and _id(action) in self._busy
+
+    def start(self, actions: Sequence[p.Action]) -> None:
+        """Begin with those of `actions` that are for it."""
+        ours = [action for action in actions if isinstance(action, Tidying)]
+        if ours:
+            self._busy.update(map(_id, ours))
+            task = asyncio.create_task(self._tidy(ours))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Cancel what is under way; the next operator plans it again."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _tidy(self, actions: Sequence[Tidying]) -> None:
+        try:
+            failed = [*await self._release(actions), *await self._delete(actions)]
+            self._busy.difference_update({_id(one) for one in actions} - {_id(one) for one in failed})
+            self._wake()
+            if failed:  # tried again, but not at once
+                await asyncio.sleep(RETRY_SECONDS)
+        finally:
+            self._busy.difference_update(map(_id, actions))
+            self._wake()
+
+    async def _release(self, actions: Sequence[Tidying]) -> list[Tidying]:
+        releases = [action for action in actions if isinstance(action, p.ReleasePod)]
+        answers = await release_many(self._services.api, [action.pod for action in releases])
+        for pod in answers:
+            if isinstance(pod, PodView):
+                self._services.watch.remember(pod)
+        return [one for one, answer in zip(releases, answers, strict=True) if isinstance(answer, ApiError)]
+
+    async def _delete(self, actions: Sequence[Tidying]) -> list[Tidying]:
+        failed: list[Tidying] = []
+        for force in (False, True):
+            some = [one for one in actions if isinstance(one, p.DeletePod) and one.force == force]
+            errors = await delete_many(
+                self._services.api, [one.pod for one in some], grace_seconds=0 if force else None
+            )
+            for action, error in zip(some, errors, strict=True):
+                if error:
+                    failed.append(action)
+                else:  # known before the watch tells, so that it is not asked for twice
+                    since = action.pod.deleting_since or utc_now()
+                    self._services.watch.remember(replace(action.pod, deleting_since=since))
+        return failed
+
+
+def _id(action: Tidying) -> _Id:
+    return type(action), action.pod.uid
