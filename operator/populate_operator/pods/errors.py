@@ -11,12 +11,13 @@ class ApiError(Exception):
     """An answer of the API server that is not the one asked for.
 
     `status` is the HTTP status (0: no answer), `reason` Kubernetes' word for it (`AlreadyExists`,
-    `Forbidden`, ...), `message` its sentence.
+    `Forbidden`, ...), `message` what was asked and its sentence, `sentence` that alone.
     """
 
     def __init__(self, message: str, *, reason: str = "", status: int = 0) -> None:
         super().__init__(message)
         self.message, self.reason, self.status = message, reason, status
+        self.sentence = message
 
 
 class NotFound(ApiError):
@@ -66,7 +67,9 @@ def error_of(status: int, body: bytes, headers: Mapping[str, str], *, what: str)
     answer = _status_object(body)
     reason = str(answer.get("reason") or "")
     sentence = str(answer.get("message") or body[:200].decode(errors="replace").strip() or "no message")
-    return status_error(status, reason, f"{what}: {sentence}", _retry_after(headers, answer))
+    error = status_error(status, reason, f"{what}: {sentence}", _retry_after(headers, answer))
+    error.sentence = sentence
+    return error
 
 
 def status_error(status: int, reason: str, message: str, retry_after: float | None = None) -> ApiError:

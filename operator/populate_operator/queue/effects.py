@@ -15,7 +15,7 @@ from populate_operator.pods.owner import QueueRef
 from populate_operator.pods.view import PodView
 from populate_operator.queue import plan as p
 from populate_operator.queue.clock import utc_now
-from populate_operator.queue.events import template_rejected
+from populate_operator.queue.events import rejected
 from populate_operator.queue.memory import Memory
 from populate_operator.queue.outcome import CannotStart, Complete, Failed, Ignored
 from populate_operator.queue.requests import PodFactory
@@ -148,14 +148,18 @@ class Effects:
         try:
             await self._factory.prepare(self._services)
             await self._services.api.prove(build_pod(self._factory.sample()))
-        except (Refused, ValueError) as error:
-            reason = "QuotaExceeded" if isinstance(error, Refused) and error.is_quota else "TemplateRejected"
-            message = f"spec.template: {error}"
-            news = template_rejected(message)
-            await self._services.events.publish(self._queue, news.kind, news.reason, news.message)
-            return replace(observed, backoff=observed.backoff.after_failure(utc_now(), reason, message))
+        except Refused as error:
+            return await self._rejected(observed, refusal(error, "TemplateRejected"))
+        except ValueError as error:
+            return await self._rejected(observed, CannotStart("TemplateRejected", str(error)))
         self._memory.proved_template = self._memory.known_template
         return replace(observed, template_proved=True)
+
+    async def _rejected(self, observed: p.Observed, why: CannotStart) -> p.Observed:
+        news = rejected(why.reason, f"spec.template: {why.message}")
+        await self._services.events.publish(self._queue, news.kind, news.reason, news.message)
+        backoff = observed.backoff.after_failure(utc_now(), news.reason, news.message)
+        return replace(observed, backoff=backoff)
 
     async def _create(self, actions: Sequence[p.Action], observed: p.Observed) -> p.Observed:
         wanted = _of(p.CreatePod, actions)
@@ -175,7 +179,7 @@ class Effects:
         for pod in created:
             self._services.watch.remember(pod)
         CREATED.labels(self._queue.namespace, self._queue.name).inc(len(created))
-        return {one.name: _refusal(one.error) for one in results if one.error and _is_refusal(one.error)}
+        return {one.name: refusal(one.error) for one in results if one.error and _is_refusal(one.error)}
 
 
 def _is_refusal(error: ApiError) -> bool:
@@ -183,9 +187,12 @@ def _is_refusal(error: ApiError) -> bool:
     return not isinstance(error, Unreachable)
 
 
-def _refusal(error: ApiError) -> CannotStart:
-    is_quota = isinstance(error, Refused) and error.is_quota
-    return CannotStart("QuotaExceeded" if is_quota else "PodRefused", error.message)
+def refusal(error: ApiError, reason: str = "PodRefused") -> CannotStart:
+    """Why the API server will not have a pod, with the remedy where it is not the template's fault."""
+    if isinstance(error, Refused) and error.is_quota:
+        message = f"{error.sentence}; raise the namespace's ResourceQuota or lower spec.parallelism"
+        return CannotStart("QuotaExceeded", message)
+    return CannotStart(reason, error.sentence)
 
 
 def _of(kind: Callable[..., A] | type[A], actions: Sequence[p.Action]) -> list[A]:

@@ -52,9 +52,9 @@ def database_unreachable(message: str) -> EventText:
     return EventText("Warning", "DatabaseUnreachable", message)
 
 
-def template_rejected(message: str) -> EventText:
+def rejected(reason: str, message: str) -> EventText:
     """The API server refuses a pod of the template."""
-    return EventText("Warning", "TemplateRejected", message)
+    return EventText("Warning", reason, message)
 
 
 def action_events(actions: Iterable[Action]) -> Iterator[EventText]:

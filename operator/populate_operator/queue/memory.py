@@ -16,7 +16,7 @@ from populate_operator.queue.status import LastRefresh, QueueStatus
 from populate_operator.queue.store import Figures
 
 RATE_WINDOW_SECONDS = 300.0
-_LEAST_PAUSE = timedelta(seconds=1)
+_LEAST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=1), timedelta(seconds=10)
 _LOAD = 20  # a figure or refresh that took a second is due again after twenty at the earliest
 FIRST_RETRY, LONGEST_RETRY = 0.5, 4.0  # seconds: back within 5 s of the database's return
 
@@ -76,11 +76,13 @@ class Memory:
     def note_figures(self, figures: Figures, seconds: float, now: datetime) -> None:
         """Figures were counted in `seconds`; what is expensive is counted less often."""
         self.figures, self.figures_stale, self.has_new_jobs = figures, False, False
-        self.figures_not_before = now + max(_LEAST_PAUSE, timedelta(seconds=seconds * _LOAD))
+        pause = min(timedelta(seconds=seconds * _LOAD), _LONGEST_PAUSE)
+        self.figures_not_before = now + max(_LEAST_PAUSE, pause)
 
-    def are_figures_due(self, now: datetime) -> bool:
-        """Whether to count again now."""
-        return self.figures_stale and (self.figures_not_before is None or now >= self.figures_not_before)
+    def are_figures_due(self, now: datetime, *, is_idle: bool) -> bool:
+        """Whether to count again now; at once where nothing is at work, for then the count will stand."""
+        is_time = self.figures_not_before is None or now >= self.figures_not_before
+        return self.figures_stale and (is_time or is_idle)
 
     def note_settled(self, count: int, now: datetime) -> None:
         """`count` jobs ended; forgets those before the window of the rate."""

@@ -114,7 +114,7 @@ class Reconciler:
         observed = self._observed(spec, found, effects, is_deleting)
         try:
             observed = await self._converge(spec, effects, observed, found)
-            if store and self.memory.are_figures_due(utc_now()):
+            if store and self.memory.are_figures_due(utc_now(), is_idle=not observed.reservations):
                 await self._count(store)
         except (JobsError, ApiError) as error:
             self._note(error, found)
