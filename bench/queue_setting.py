@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import platform
 import secrets
@@ -19,7 +20,11 @@ from dev.databases import Database, Instance, Kind, Server
 from populate_operator.jobs import Database as Account
 from populate_operator.jobs import JobTable
 
+DURABLE = ("--innodb-flush-log-at-trx-commit=1", "--innodb-flush-method=fsync")
 JOBS, TARGET, SOURCE = "`~~work`", "`__work`", "`item`"
+
+
+logging.getLogger("datajoint").disabled = True  # it logs to where --json prints
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,9 @@ class Work:
         self.run(f"INSERT INTO {SOURCE} VALUES (0)")
         done = 1
         while done < rows:
-            self.run(f"INSERT INTO {SOURCE} SELECT item_id + {done} FROM {SOURCE} WHERE item_id < {rows - done}")
+            self.run(
+                f"INSERT INTO {SOURCE} SELECT item_id + {done} FROM {SOURCE} WHERE item_id < {rows - done}"
+            )
             done *= 2
         self.analyze()
 
@@ -54,11 +61,14 @@ class Work:
 
 @contextlib.contextmanager
 def running_server(kind: Kind) -> Iterator[Server]:
-    """The server that POPULATE_TEST_<KIND>_URL names, else one of our own for as long as the benchmark runs."""
+    """The server that POPULATE_TEST_<KIND>_URL names, else one of our own while the benchmark runs.
+
+    Ours commits durably, as a server does whose data matter and unlike those of the tests.
+    """
     if url := os.environ.get(f"POPULATE_TEST_{kind.upper()}_URL"):
         yield Server.from_url(kind, url)
         return
-    with Instance(kind) as instance:
+    with Instance(kind, options=DURABLE) as instance:
         yield instance.server
 
 
@@ -71,7 +81,10 @@ def work(server: Server) -> Iterator[Work]:
     )
     try:
         schema, tables = instance.Schema(database.name), dict[str, Any]()
-        for tier, name, definition in ((dj.Manual, "Item", "item_id: int32"), (dj.Computed, "Work", "-> Item")):
+        for tier, name, definition in (
+            (dj.Manual, "Item", "item_id: int32"),
+            (dj.Computed, "Work", "-> Item"),
+        ):
             tables[name] = schema(type(name, (tier,), {"definition": definition}), context=tables)
         ours = JobTable(account(server), schema=database.name, table="Work")
         connection = database.connect(init_command="SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
@@ -92,9 +105,17 @@ def setup(server: Server) -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "load_before": round(os.getloadavg()[0], 1),
         "python": platform.python_version(),
-        "server": {"kind": server.kind, "version": server.version},
+        "server": {"kind": server.kind, "version": server.version} | _durability(server),
         "packages": {name: _version(name) for name in packages},
     }
+
+
+def _durability(server: Server) -> dict[str, Any]:
+    """What a commit waits for: the peer commits every key, so its rate hangs on it."""
+    names = "'innodb_flush_log_at_trx_commit', 'innodb_flush_method'"
+    with server.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(f"SHOW GLOBAL VARIABLES WHERE variable_name IN ({names})")
+        return dict(cursor.fetchall())
 
 
 def _version(package: str) -> str:

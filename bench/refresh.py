@@ -2,8 +2,8 @@
 
 `python -m bench.refresh --server mysql --rows 100000` measures in one run:
 
-add     keys/s for `--rows` new keys; peer: `Table.jobs.refresh()` on `--peer-rows` (it goes key by key, at a
-        rate that does not depend on their number); limit: INSERT ... SELECT into such a table, nothing checked
+add     keys/s for `--rows` new keys; peer: `Table.jobs.refresh()` on `--peer-rows` (it goes key by key, at
+        a rate that does not depend on their number); limit: INSERT ... SELECT into such a table, unchecked
 idle    seconds of a refresh that finds nothing new among `--idle-rows` keys, half of them in the target and
         half pending; limit: its anti-joins alone, key source - target - jobs and jobs - key source
 memory  peak of a process of its own over its import, while it adds `--idle-rows` keys
@@ -109,11 +109,13 @@ def report(found: dict[str, Any]) -> str:
     return (
         f"refresh on {found['setup']['server']['kind']} {found['setup']['server']['version']}, "
         f"median of {found['rounds']}\n"
-        f"ours   {found['ours']:9,} keys/s ({rows['ours']:,} new keys)   {found['ratio_to_peer']}x DataJoint\n"
+        f"ours   {found['ours']:9,} keys/s ({rows['ours']:,} new keys)   "
+        f"{found['ratio_to_peer']}x DataJoint\n"
         f"peer   {found['peer']:9,} keys/s ({rows['peer']:,} new keys)   DataJoint\n"
         f"limit  {found['limit']:9,} keys/s   bare INSERT ... SELECT; ours reaches "
         f"{found['fraction_of_limit']:.0%}\n"
-        f"nothing new among {idle['rows']:,}: {idle['ours']} s, {idle['ratio_to_limit']}x its bare anti-joins\n"
+        f"nothing new among {idle['rows']:,}: {idle['ours']} s, "
+        f"{idle['ratio_to_limit']}x its bare anti-joins\n"
         f"memory over the import while adding {memory['rows']:,} keys: {memory['ours']} MB"
     )
 

@@ -11,6 +11,8 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pymysql
@@ -31,12 +33,14 @@ class Instance:
     """A throwaway server: `with Instance("mysql") as instance: instance.server.connect()`.
 
     `restart` and a `start` after `kill` keep port, account and data; `close` removes the data. The server
-    and its data also go when the process that made them dies by any signal.
+    and its data also go when the process that made them dies by any signal. `options` are the server
+    program's own and override ours.
     """
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: Kind, *, options: Sequence[str] = ()) -> None:
         self.kind = kind
-        self._engine = engines.find(kind)
+        engine = engines.find(kind)
+        self._engine = replace(engine, options=(*engine.options, *options))
         self.folder = Path(tempfile.mkdtemp(prefix=f"populate-{kind}-"))
         self._process: subprocess.Popen[bytes] | None = None
         self._watcher: subprocess.Popen[bytes] | None = None

@@ -10,12 +10,12 @@ from typing import TypeVar
 
 from populate_operator.jobs.database import Database, Statement
 from populate_operator.jobs.declare import build_declaration, check_layout
-from populate_operator.jobs.discovery import discover_columns, discover_target, has_claim_index
+from populate_operator.jobs.discovery import discover_columns, discover_target, find_claim_index
 from populate_operator.jobs.errors import AccessDenied, BadKey, BadKeySource, NoSuchTable, StatementRefused
 from populate_operator.jobs.identifiers import quote, quote_table
 from populate_operator.jobs.key_source import KeySource, Restricted, build_key_source
 from populate_operator.jobs.keys import Key
-from populate_operator.jobs.relations import Collation, Queue, Relation
+from populate_operator.jobs.relations import DECLARED_INDEX, Collation, Queue, Relation
 from populate_operator.jobs.target import Column, Target
 
 T = TypeVar("T")
@@ -108,13 +108,14 @@ def load_context(database: Database, schema: str, table: str, select: str | None
     target = discover_target(database, schema, table)
     key_source = build_key_source(target, select)
     columns = discover_columns(database, schema, target.jobs_table)
+    index = find_claim_index(database, schema, target.jobs_table) if columns else None
     if columns:
-        has_index = has_claim_index(database, schema, target.jobs_table)
-        check_layout(target, columns, has_index=has_index)
+        check_layout(target, columns, has_index=index is not None)
     queue = Queue(
         jobs=Relation(quote_table(schema, target.jobs_table), (), _collations(columns)),
         target=Relation(target.sql_name, (), _collations(target.key_columns)),
         names=target.keys.names,
+        claim_index=index or DECLARED_INDEX,
     )
     source = replace(key_source.restrict(Restricted((), ())), schema=schema)
     source = replace(source, collations=_probe(database, source, list(queue.target.collations)))

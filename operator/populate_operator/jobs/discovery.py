@@ -130,8 +130,8 @@ def discover_columns(database: Database, schema: str, table: str) -> tuple[JobsT
     )
 
 
-def has_claim_index(database: Database, schema: str, table: str) -> bool:
-    """Whether some index of the table starts with (status, priority, scheduled_time)."""
+def find_claim_index(database: Database, schema: str, table: str) -> str | None:
+    """The name of the table's index that starts with (status, priority, scheduled_time), if it has one."""
     rows = database.fetch(
         Statement(
             "SELECT index_name, column_name FROM information_schema.statistics "
@@ -139,8 +139,10 @@ def has_claim_index(database: Database, schema: str, table: str) -> bool:
             (schema, table),
         )
     )
-    indexes = [[row[1] for row in rows] for _, rows in groupby(rows, key=lambda row: row[0])]
-    return any(index[:3] == ["status", "priority", "scheduled_time"] for index in indexes)
+    for name, group in groupby(rows, key=lambda row: row[0]):
+        if [row[1] for row in group][:3] == ["status", "priority", "scheduled_time"]:
+            return str(name)
+    return None
 
 
 def _text(value: str | bytes) -> str:

@@ -44,9 +44,6 @@ CLAIMED_COLUMNS = (
 )
 _RESERVED_SECONDS = "TIMESTAMPDIFF(MICROSECOND, `reserved_time`, CURRENT_TIMESTAMP(6)) / 1000000"
 URGENCY = "`priority`, `scheduled_time`"
-# Along (status, priority, scheduled_time), also where a restriction of the key tempts the server to the
-# primary key: it would sort, and so lock, every job that the restriction lets through before it counts to n.
-_BY_URGENCY = "IGNORE INDEX (PRIMARY)"
 
 Value = tuple[str, tuple[Any, ...]]  # an expression and its parameters
 NOW: Value = ("CURRENT_TIMESTAMP(3)", ())
@@ -86,7 +83,7 @@ def build_count(queue: Queue, where: str, parameters: tuple[Any, ...], tail: str
 def build_claim(queue: Queue, limit: int, scope: Statement) -> Statement:
     """Lock the most urgent due jobs that nobody else has locked; `scope` is a further condition."""
     return Statement(
-        f"SELECT {columns((*queue.names, *CLAIMED_COLUMNS))} FROM {queue.jobs.sql} {_BY_URGENCY} "
+        f"SELECT {columns((*queue.names, *CLAIMED_COLUMNS))} FROM {_by_urgency(queue)} "
         f"WHERE `status` = 'pending' AND `scheduled_time` <= CURRENT_TIMESTAMP(3){_and(scope)} "
         f"ORDER BY {URGENCY} LIMIT {limit:d} FOR UPDATE SKIP LOCKED",
         scope.parameters,
@@ -223,7 +220,7 @@ def build_next_due(queue: Queue, scope: Statement, above: int) -> Statement:
     """
     return Statement(
         "SELECT `priority`, TIMESTAMPDIFF(MICROSECOND, CURRENT_TIMESTAMP(6), `scheduled_time`) / 1000000 "
-        f"FROM {queue.jobs.sql} {_BY_URGENCY} WHERE `status` = 'pending' AND `priority` > %s{_and(scope)} "
+        f"FROM {_by_urgency(queue)} WHERE `status` = 'pending' AND `priority` > %s{_and(scope)} "
         f"ORDER BY {URGENCY} LIMIT 1",
         (above, *scope.parameters),
         scope.schema,
@@ -237,6 +234,14 @@ def build_owners(queue: Queue, prefix: str) -> Statement:
         "AND LEFT(`user`, %s) = %s GROUP BY `user`",
         (len(prefix), prefix),
     )
+
+
+def _by_urgency(queue: Queue) -> str:
+    """The jobs along their index, also where a restriction of the key tempts the server to the primary key.
+
+    By that it would sort, and so lock, every job that the restriction lets through.
+    """
+    return f"{queue.jobs.sql} FORCE INDEX ({quote(queue.claim_index)})"
 
 
 def _and(scope: Statement) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from populate_operator.jobs.identifiers import quote
 
 Collation = tuple[str, str]  # character set, collation
+DECLARED_INDEX = "status"  # what the server calls the index of a jobs table, which DataJoint does not name
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Queue:
     jobs: Relation
     target: Relation
     names: tuple[str, ...]  # the key attributes, in the order of the primary key
+    claim_index: str = DECLARED_INDEX  # on (status, priority, scheduled_time)
 
     def match(self, probe: Relation, alias: str, lookup: Relation, lookup_alias: str) -> str:
         """The condition that two relations have the same key.
