@@ -55,12 +55,17 @@ class Requests:
 
 
 def parse_requests(metrics: str) -> Requests:
-    """From the API server's /metrics; dry runs are none of a job's."""
+    """From the API server's /metrics.
+
+    Dry runs are none of a job's, nor are deletions answered 404: kwok sends one for every pod that is gone.
+    """
     counts: Counter[str] = Counter()
     for match in _COUNTED.finditer(metrics):
         labels = dict(re.findall(r'(\w+)="([^"]*)"', match["labels"]))
         is_pod = labels["resource"] == "pods" and labels["subresource"] == ""
         if (is_pod or labels["resource"] == "populatequeues") and not labels["dry_run"]:
+            if labels["verb"] == "DELETE" and labels["code"] == "404":
+                continue
             counts[labels["verb"]] += float(match["count"])
     return Requests(counts)
 

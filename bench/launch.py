@@ -63,7 +63,7 @@ async def measure(
     profile: Path | None = None,
 ) -> Launch:
     """Run all contestants `rounds` times."""
-    done = [await _round(fake, server, jobs, parallelism, number, profile) for number in range(rounds)]
+    done = [await _round(fake, server, jobs, parallelism, number) for number in range(rounds)]
     return Launch(
         jobs=jobs,
         parallelism=parallelism,
@@ -77,16 +77,14 @@ async def measure(
     )
 
 
-async def _round(
-    fake: FakeCluster, server: Server, jobs: int, parallelism: int, number: int, profile: Path | None
-) -> Round:
+async def _round(fake: FakeCluster, server: Server, jobs: int, parallelism: int, number: int) -> Round:
     limit = jobs / await _limit(fake, jobs)
     say(f"limit {limit:.0f} pods/s")
     if number % 2:  # what runs first may find the cluster in another state
         peer = jobs / await _peer(fake, jobs, parallelism)
-        seconds, requests = await _ours(fake, server, jobs, parallelism, profile)
+        seconds, requests = await _ours(fake, server, jobs, parallelism)
     else:
-        seconds, requests = await _ours(fake, server, jobs, parallelism, profile)
+        seconds, requests = await _ours(fake, server, jobs, parallelism)
         peer = jobs / await _peer(fake, jobs, parallelism)
     result = Round(jobs / seconds, peer, limit, requests)
     verbs = ", ".join(f"{verb} {n:.0f}" for verb, n in sorted(requests.by_verb.items()) if n)
@@ -94,14 +92,11 @@ async def _round(
     return result
 
 
-async def _ours(
-    fake: FakeCluster, server: Server, jobs: int, parallelism: int, profile: Path | None
-) -> tuple[float, Requests]:
-    wrapper = ["-m", "cProfile", "-o", str(profile.absolute())] if profile else []
+async def _ours(fake: FakeCluster, server: Server, jobs: int, parallelism: int) -> tuple[float, Requests]:
     with pipeline(server, jobs) as work, tempfile.TemporaryDirectory() as folder:
         async with fake.namespace("operator") as own, fake.namespace("queue") as served:
             before = await fake.requests()
-            async with operator_process(fake, served, own, Path(folder), wrapper):
+            async with operator_process(fake, served, own, Path(folder)):
                 seconds = await run_queue(fake, served, work, parallelism=parallelism)
                 requests = (await fake.requests()).since(before)
                 await delete_queue(fake, served)
@@ -145,7 +140,6 @@ async def run(options: argparse.Namespace) -> Launch:
             jobs=options.jobs,
             parallelism=options.parallelism,
             rounds=options.rounds,
-            profile=options.profile,
         )
 
 

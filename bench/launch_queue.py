@@ -95,10 +95,8 @@ def pipeline(server: Server, jobs: int) -> Iterator[Pipeline]:
 
 
 @asynccontextmanager
-async def operator_process(
-    fake: FakeCluster, served: str, own: str, folder: Path, wrapper: list[str]
-) -> AsyncIterator[None]:
-    """The operator on this machine for one namespace; `wrapper` are arguments of Python before its module."""
+async def operator_process(fake: FakeCluster, served: str, own: str, folder: Path) -> AsyncIterator[None]:
+    """The operator on this machine for one namespace."""
     environment = os.environ | {
         "KUBECONFIG": str(fake.write_kubeconfig(folder)),
         "PYTHONPATH": str(REPOSITORY / "operator"),
@@ -107,7 +105,7 @@ async def operator_process(
         "POPULATE_HEALTH_PORT": "0",
     }
     with (folder / "operator.log").open("wb") as log:
-        command = [sys.executable, *wrapper, "-m", "populate_operator"]
+        command = [sys.executable, "-m", "populate_operator"]
         process = await asyncio.create_subprocess_exec(
             *command, env=environment, stdout=log, stderr=log, cwd=folder
         )
@@ -143,7 +141,7 @@ async def run_queue(
     await fake.session.request("POST", base, body=queue)
     async with asyncio.timeout(wait_seconds):
         seconds = await work.seconds_to_settle()
-        while not await _is_tidy(fake, namespace):  # every pod let go of, and deleted but for the newest
+        while not await _is_tidy(fake, namespace):
             await asyncio.sleep(0.2)
     return seconds
 

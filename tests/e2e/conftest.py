@@ -23,8 +23,8 @@ def _is_native() -> bool:
         return False
 
 
-# Losing a node and leaving no trace concern clusters of our own processes, not kind and foreign ones.
-collect_ignore = [] if _is_native() else ["test_native_cluster.py"]
+# Losing a node, fake nodes and leaving no trace concern clusters of our own processes, not foreign ones.
+collect_ignore = [] if _is_native() else ["test_native_cluster.py", "test_bench_launch.py"]
 
 
 @pytest.fixture(scope="session")
