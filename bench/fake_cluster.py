@@ -66,7 +66,7 @@ def parse_requests(metrics: str) -> Requests:
         if (is_pod or labels["resource"] == "populatequeues") and not labels["dry_run"]:
             if labels["verb"] == "DELETE" and labels["code"] == "404":
                 continue
-            counts[labels["verb"]] += float(match["count"])
+            counts[labels["verb"]] += round(float(match["count"]))
     return Requests(counts)
 
 
