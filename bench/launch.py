@@ -23,14 +23,15 @@ from pathlib import Path
 from bench.fake_cluster import FakeCluster, Requests
 from bench.launch_peers import create_bare_pods, run_indexed_job
 from bench.launch_queue import build_pods, delete_queue, operator_process, pipeline, run_queue
-from dev.cluster import current
+from bench.queue_setting import setup
+from dev.cluster import Cluster, current
 from dev.console import main_or_exit, say
 from dev.databases import Server, persistent
 
 
 @dataclass(frozen=True)
 class Launch:
-    """What was measured: jobs/s, medians of the rounds; `ratio` the median of each round's ours / peer."""
+    """What was measured: jobs/s, medians of the rounds; `ratio_to_peer` that of each round's ours / peer."""
 
     jobs: int
     parallelism: int
@@ -38,7 +39,8 @@ class Launch:
     ours: float
     peer: float
     limit: float
-    ratio: float
+    ratio_to_peer: float
+    fraction_of_limit: float
     writes_per_job: float
     reads_per_job: float
 
@@ -60,7 +62,6 @@ async def measure(
     jobs: int,
     parallelism: int,
     rounds: int,
-    profile: Path | None = None,
 ) -> Launch:
     """Run all contestants `rounds` times."""
     done = [await _round(fake, server, jobs, parallelism, number) for number in range(rounds)]
@@ -71,7 +72,8 @@ async def measure(
         ours=statistics.median(one.ours for one in done),
         peer=statistics.median(one.peer for one in done),
         limit=statistics.median(one.limit for one in done),
-        ratio=statistics.median(one.ours / one.peer for one in done),
+        ratio_to_peer=statistics.median(one.ours / one.peer for one in done),
+        fraction_of_limit=statistics.median(one.ours / one.limit for one in done),
         writes_per_job=statistics.median(one.requests.writes for one in done) / jobs,
         reads_per_job=statistics.median(one.requests.reads for one in done) / jobs,
     )
@@ -118,7 +120,7 @@ def report(launch: Launch) -> str:
     """For people."""
     return (
         f"{launch.jobs} jobs, parallelism {launch.parallelism}, median of {launch.rounds}\n"
-        f"ours   {launch.ours:8.1f} jobs/s   {launch.ratio:.2f}x the Job controller\n"
+        f"ours   {launch.ours:8.1f} jobs/s   {launch.ratio_to_peer:.2f}x the Job controller\n"
         f"peer   {launch.peer:8.1f} jobs/s   Indexed Job\n"
         f"limit  {launch.limit:8.1f} pods/s   bare parallel POSTs\n"
         f"API requests per job: {launch.writes_per_job:.2f} writes, {launch.reads_per_job:.3f} reads"
@@ -132,11 +134,18 @@ def find_server() -> Server:
     return next(server for server in persistent.start() if server.kind == "mysql")
 
 
-async def run(options: argparse.Namespace) -> Launch:
-    async with FakeCluster.connected(current()) as fake:
+def as_json(launch: Launch, cluster: Cluster, server: Server) -> str:
+    """For programs, in the shape that all benchmarks share."""
+    version = json.loads(cluster.kubectl("version", "-o", "json"))["serverVersion"]["gitVersion"]
+    place = setup(server) | {"kubernetes": version, "provider": cluster.provider}
+    return json.dumps({"unit": "jobs/s", **asdict(launch), "setup": place})
+
+
+async def run(options: argparse.Namespace, cluster: Cluster, server: Server) -> Launch:
+    async with FakeCluster.connected(cluster) as fake:
         return await measure(
             fake,
-            find_server(),
+            server,
             jobs=options.jobs,
             parallelism=options.parallelism,
             rounds=options.rounds,
@@ -153,12 +162,10 @@ def main() -> None:
     parser.add_argument("--parallelism", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    parser.add_argument(
-        "--profile", type=Path, help="write cProfile's data of the last round's operator here"
-    )
     options = parser.parse_args()
-    launch = asyncio.run(run(options))
-    print(json.dumps(asdict(launch)) if options.json else report(launch))
+    cluster, server = current(), find_server()
+    launch = asyncio.run(run(options, cluster, server))
+    print(as_json(launch, cluster, server) if options.json else report(launch))
 
 
 if __name__ == "__main__":

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
 import pytest
 
 from bench.fake_cluster import FakeCluster, parse_requests
-from bench.launch import measure, report
+from bench.launch import as_json, measure, report
 from dev.cache import REPOSITORY
 from dev.cluster import Cluster
 from dev.cluster.fake_nodes import SELECTOR
@@ -53,3 +54,5 @@ async def test_all_contestants_run_every_job(fake_nodes: Cluster, mysql: Server)
     # Each is created and released, and deleted but for the newest three; status writes come on top.
     assert 3 - 3 / JOBS <= launch.writes_per_job < 4
     assert str(JOBS) in report(launch)
+    found = json.loads(as_json(launch, fake_nodes, mysql))
+    assert {"ours", "peer", "limit", "unit", "ratio_to_peer", "fraction_of_limit", "setup"} <= set(found)
