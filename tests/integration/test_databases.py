@@ -28,6 +28,7 @@ from dev.databases import KINDS, Database, Instance, Kind, Server
 # Starts a server, says its process id, folder and port, then waits for a signal that ends it.
 OWNER = """
 import sys, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a run in the background inherits "ignore"
 from dev.databases import Instance
 with Instance(sys.argv[1]) as instance:
     print(instance.pid, instance.folder, instance.server.port, flush=True)
