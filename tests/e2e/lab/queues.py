@@ -8,6 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import pymysql
+from pymysql.constants import ER
+
 from dev.cluster import Cluster
 from dev.console import SetupError
 
@@ -94,5 +97,9 @@ def eventually(
 def _tolerant(check: Callable[[], object]) -> object:
     try:
         return check()
-    except SetupError as error:  # kubectl met a moment in which the object is not there
-        return str(error) and False
+    except SetupError:  # kubectl met a moment in which the object is not there
+        return False
+    except pymysql.err.ProgrammingError as error:
+        if error.args[0] != ER.NO_SUCH_TABLE:  # the jobs table is declared by the first refresh
+            raise
+        return False
