@@ -40,7 +40,7 @@ images: cluster-up ## build the images and load them into the cluster
 
 # --- the product --------------------------------------------------------------------------------
 .PHONY: demo demo-down
-demo: images ## from nothing to a populated key, result printed
+demo: images ## from nothing to a populated pipeline: results, failures and pictures
 	@$(PY) -m dev.demo up
 
 demo-down: venv ## remove what the demo made

@@ -198,7 +198,7 @@ class Reconciler:
             self.memory.backoff = observed.backoff
             for news in action_events(new):
                 self._background.publish(news)
-            observed = await self._start_refresh(spec, new, observed)
+            observed = self._start_refresh(spec, new, observed)
             if any(isinstance(action, p.ReleaseQueue) for action in new):
                 await self._release_queue()
         return observed
@@ -207,7 +207,7 @@ class Reconciler:
         planned = p.plan(spec, observed, utc_now())
         return [action for action in planned if not self._tidier.is_busy_with(action)]
 
-    async def _start_refresh(
+    def _start_refresh(
         self, spec: PopulateQueueSpec, actions: list[p.Action], observed: p.Observed
     ) -> p.Observed:
         if self._store is None or not any(isinstance(action, p.Refresh) for action in actions):

@@ -23,7 +23,7 @@ _ANSWERS = (IncompatibleJobsTable, NoSuchSchema, NoSuchTable, StatementRefused)
 Expected = JobsError | ApiError | NotReady  # what the world may do to a pass; anything else is a bug
 
 
-def trouble_of(error: JobsError | ApiError | NotReady) -> Trouble:
+def trouble_of(error: Expected) -> Trouble:
     """Reason and message of the condition; the messages of these errors already say what to do."""
     match error:
         case NotReady():
@@ -33,11 +33,11 @@ def trouble_of(error: JobsError | ApiError | NotReady) -> Trouble:
     return Trouble(type(error).__name__, str(error))
 
 
-def is_about_reaching(error: JobsError | ApiError | NotReady) -> bool:
+def is_about_reaching(error: Expected) -> bool:
     """Whether the database itself could not be used, as against what was looked for in it."""
     return isinstance(error, _DATABASE)
 
 
-def is_from_database(error: JobsError | ApiError | NotReady) -> bool:
+def is_from_database(error: Expected) -> bool:
     """Whether it is an answer of the database, which therefore was reached."""
     return isinstance(error, _ANSWERS)
