@@ -105,6 +105,7 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     loses_answer: bool = False  # the server acts, but the client never hears of it
     query: dict[str, str] = field(default_factory=dict)  # changed on the way to the server
+    path: str = ""  # asked of the server instead of the request's own
 
     def answer(self) -> web.Response:
         """The error as the API server words it."""
@@ -167,7 +168,7 @@ class HttpProxy:
     async def _forward(self, request: web.BaseRequest, fault: Fault) -> web.StreamResponse:
         async with self._upstream.request(
             request.method,
-            self._client.configuration.host + request.path,
+            self._client.configuration.host + (fault.path or request.path),
             params={**request.query, **fault.query},
             data=await request.read(),
             headers=await self._headers(request),

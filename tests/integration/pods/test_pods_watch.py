@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 
+from dev.cluster import Cluster
 from populate_operator.pods.client import PodApi
-from populate_operator.pods.errors import Refused, Unreachable
+from populate_operator.pods.errors import NotFound, Refused, Unreachable
 from populate_operator.pods.names import MANAGED_BY_LABEL
 from populate_operator.pods.reflector import WatchTiming
 from populate_operator.pods.session import ApiSession
@@ -228,24 +231,58 @@ async def test_bookmarks_carry_an_idle_watch_forward(
 
 # --- expired versions -----------------------------------------------------------------------------
 
-TOO_OLD = {"resourceVersion": "1"}
+
+async def is_served(session: ApiSession, path: str) -> bool:
+    try:
+        await session.request("GET", path)
+    except NotFound:
+        return False
+    return True
+
+
+@pytest.fixture
+async def unkept(cluster: Cluster, session: ApiSession) -> AsyncIterator[Fault]:
+    """The server's own refusal of a version that it keeps no more, for the next watch.
+
+    A young server still keeps every version of its pods, but none from before a resource was defined.
+    """
+    plural, group = f"olds{secrets.token_hex(3)}", "test.populate.datajoint.io"
+    schema = {"openAPIV3Schema": {"type": "object"}}
+    crd = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": {"plural": plural, "kind": plural.capitalize()},
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
+        },
+    }
+    cluster.kubectl("apply", "-f", "-", input=json.dumps(crd))
+    path = f"/apis/{group}/v1/{plural}"
+    async with asyncio.timeout(60):
+        while not await is_served(session, path):  # noqa: ASYNC110 - Established comes before
+            await asyncio.sleep(0.1)
+    yield Fault(is_watch, path=path, query={"resourceVersion": "1"})
+    cluster.kubectl("delete", "crd", f"{plural}.{group}", "--wait=false")
 
 
 async def test_an_expired_version_lists_again_and_finds_what_was_missed(
-    via_http: ApiSession, http_proxy: HttpProxy, queue: Queue
+    via_http: ApiSession, http_proxy: HttpProxy, queue: Queue, unkept: Fault
 ) -> None:
     goes, stays = await queue.create(), await queue.create()
     async with watching(via_http, queue, timing=WatchTiming(server=1)) as (watch, changes):
         complete_since = watch.complete_since
         assert complete_since is not None
-        # The real server answers a version that its cache has left behind; what happens until then is lost.
-        http_proxy.faults += [Fault(is_watch, 503, "ServiceUnavailable"), Fault(is_watch, query=TOO_OLD)]
-        await http_proxy.next_arrival(is_watch)
+        http_proxy.faults += [Fault(is_watch, 503, "ServiceUnavailable")] * 100
+        while len(http_proxy.faults) == 100:  # the first watch may still hear what happens
+            await http_proxy.next_arrival(is_watch)
         await queue.remove(goes)
         comes = await queue.create()
-        await changes.until(lambda: names(watch, queue) == {stays.name, comes.name})
+        http_proxy.faults[:] = [unkept]
         await http_proxy.next_arrival(is_list)
-        await http_proxy.next_arrival(is_watch)
+        await changes.until(lambda: names(watch, queue) == {stays.name, comes.name})
         assert watch.has_ended(goes.namespace, goes.name)
         assert watch.complete_since is not None
         assert watch.complete_since > complete_since
