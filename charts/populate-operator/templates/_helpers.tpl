@@ -1,14 +1,35 @@
+{{/* The name of every object: the release's, so that two releases never share one. */}}
+{{- define "populate-operator.fullname" -}}
+{{ .Values.fullnameOverride | default .Release.Name | trunc 50 | trimSuffix "-" }}
+{{- end }}
+
 {{- define "populate-operator.name" -}}
-{{ .Release.Name | trunc 50 | trimSuffix "-" }}
+{{ .Values.nameOverride | default .Chart.Name | trunc 50 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "populate-operator.serviceAccountName" -}}
+{{ .Values.serviceAccount.name | default (include "populate-operator.fullname" .) }}
+{{- end }}
+
+{{/* A digest says exactly which image; a tag beside it would be for the eye only. */}}
+{{- define "populate-operator.image" -}}
+{{ with .Values.image -}}
+{{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
+{{- end }}
 {{- end }}
 
 {{- define "populate-operator.selector" -}}
-app.kubernetes.io/name: populate-operator
+app.kubernetes.io/name: {{ include "populate-operator.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
 {{- define "populate-operator.labels" -}}
 {{ include "populate-operator.selector" . }}
+{{ include "populate-operator.commonLabels" . }}
+{{- end }}
+
+{{/* Labels that select nothing. */}}
+{{- define "populate-operator.commonLabels" -}}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
