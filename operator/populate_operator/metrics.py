@@ -7,6 +7,11 @@ from prometheus_client import Counter, Gauge, Histogram
 _QUEUE = ("namespace", "queue")
 
 JOBS = Gauge("populate_queue_jobs", "Jobs in the queue's table by status.", (*_QUEUE, "status"))
+CONDITIONS = Gauge(
+    "populate_queue_condition",
+    "Conditions of the queue: 1 while True, 0 while False, -1 while Unknown.",
+    (*_QUEUE, "type"),
+)
 SETTLED = Counter(
     "populate_queue_settled_total", "Pods whose outcome was written back.", (*_QUEUE, "outcome")
 )
@@ -31,5 +36,5 @@ LEADER = Gauge("populate_operator_leader", "1 while this replica leads.")
 
 def forget_queue(namespace: str, name: str) -> None:
     """Drop the series of a queue that is gone, so that dashboards do not show it for ever."""
-    for metric in (JOBS, SETTLED, CREATED, REFRESH_SECONDS, PASS_SECONDS, FAILED_PASSES):
+    for metric in (JOBS, CONDITIONS, SETTLED, CREATED, REFRESH_SECONDS, PASS_SECONDS, FAILED_PASSES):
         metric.remove_by_labels({"namespace": namespace, "queue": name})

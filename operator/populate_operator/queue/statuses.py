@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from populate_operator.metrics import JOBS
+from populate_operator.metrics import CONDITIONS, JOBS
 from populate_operator.pods.names import QUEUE_UID_LABEL
 from populate_operator.pods.owner import QueueRef
 from populate_operator.pods.view import PodView
@@ -16,10 +16,11 @@ from populate_operator.queue.memory import RATE_WINDOW_SECONDS, Memory
 from populate_operator.queue.progress import settled_per_minute
 from populate_operator.queue.report import Facts, build_status
 from populate_operator.queue.services import Services
-from populate_operator.queue.status import QueueStatus, dump_status, parse_status
+from populate_operator.queue.status import ConditionStatus, QueueStatus, dump_status, parse_status
 
 NEVER = 3600.0
 _BETWEEN_WRITES = timedelta(seconds=1)
+_VALUES: dict[ConditionStatus, int] = {"True": 1, "False": 0, "Unknown": -1}
 
 
 class StatusWriter:
@@ -39,6 +40,7 @@ class StatusWriter:
         """Report; seconds until a write that was put off is due. Raises ApiError."""
         now = utc_now()
         status = build_status(self._facts(generation, health, pods), self._memory.status, now)
+        self._expose(status)  # also where nothing changed since an operator that is no more
         if status == self._memory.status:
             return NEVER
         due = self._memory.status_written_at and self._memory.status_written_at + _BETWEEN_WRITES
@@ -47,7 +49,6 @@ class StatusWriter:
         self._services.fence()
         await self._services.queues.patch_status(self._queue, dump_status(status))
         self._memory.status, self._memory.status_written_at = status, now
-        self._expose(status)
         return NEVER
 
     def _facts(self, generation: int, health: Health, pods: tuple[PodView, ...]) -> Facts:
@@ -65,6 +66,9 @@ class StatusWriter:
         )
 
     def _expose(self, status: QueueStatus) -> None:
+        labels = (self._queue.namespace, self._queue.name)
+        for condition in status.conditions:
+            CONDITIONS.labels(*labels, condition.type).set(_VALUES[condition.status])
         for name, count in (status.jobs.model_dump() if status.jobs else {}).items():
             if name != "total":
-                JOBS.labels(self._queue.namespace, self._queue.name, name).set(count)
+                JOBS.labels(*labels, name).set(count)
