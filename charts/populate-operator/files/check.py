@@ -5,6 +5,7 @@ Runs in the operator's own image. Arguments: the release's namespace and the Dep
 
 from __future__ import annotations
 
+import json
 import sys
 
 from kubernetes import client, config
@@ -40,7 +41,7 @@ def check_deployment(namespace: str, name: str) -> None:
 def check_queue(namespace: str) -> None:
     """Exits with the API server's own words unless it would apply a PopulateQueue; nothing is stored."""
     try:
-        queue = client.CustomObjectsApi().patch_namespaced_custom_object(
+        applied = client.CustomObjectsApi().patch_namespaced_custom_object_with_http_info(
             GROUP, VERSION, namespace, PLURAL, "helm-test", QUEUE,
             field_manager="helm-test", dry_run="All", _content_type="application/apply-patch+yaml",
         )  # fmt: skip
@@ -48,7 +49,7 @@ def check_queue(namespace: str) -> None:
         if error.status == 404:
             sys.exit("the PopulateQueue CRD is not installed: crds.install=true, or kubectl apply -f crds/")
         sys.exit(f"a PopulateQueue was refused: {error.status} {error.reason}: {error.body}")
-    if "parallelism" not in queue["spec"]:
+    if "parallelism" not in json.loads(applied.raw_data)["spec"]:  # the client reads no body of a 201
         sys.exit("the API server filled in no defaults: the PopulateQueue CRD is not this chart's")
     print("queue: accepted by a dry run, with its defaults")
 
