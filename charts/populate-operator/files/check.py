@@ -5,7 +5,6 @@ Runs in the operator's own image. Arguments: the release's namespace and the Dep
 
 from __future__ import annotations
 
-import json
 import sys
 
 from kubernetes import client, config
@@ -15,7 +14,7 @@ GROUP, VERSION, PLURAL = "populate.datajoint.io", "v1alpha1", "populatequeues"
 QUEUE = {
     "apiVersion": f"{GROUP}/{VERSION}",
     "kind": "PopulateQueue",
-    "metadata": {"name": "helm-test"},
+    "metadata": {"generateName": "helm-test-"},
     "spec": {
         "database": {"host": "mysql.example", "credentials": {"secretName": "database"}},
         "schema": "helm_test",
@@ -39,17 +38,16 @@ def check_deployment(namespace: str, name: str) -> None:
 
 
 def check_queue(namespace: str) -> None:
-    """Exits with the API server's own words unless it would apply a PopulateQueue; nothing is stored."""
+    """Exits with the API server's own words unless it would take a PopulateQueue; nothing is stored."""
     try:
-        applied = client.CustomObjectsApi().patch_namespaced_custom_object_with_http_info(
-            GROUP, VERSION, namespace, PLURAL, "helm-test", QUEUE,
-            field_manager="helm-test", dry_run="All", _content_type="application/apply-patch+yaml",
-        )  # fmt: skip
+        queue = client.CustomObjectsApi().create_namespaced_custom_object(
+            GROUP, VERSION, namespace, PLURAL, QUEUE, dry_run="All"
+        )
     except ApiException as error:
         if error.status == 404:
             sys.exit("the PopulateQueue CRD is not installed: crds.install=true, or kubectl apply -f crds/")
         sys.exit(f"a PopulateQueue was refused: {error.status} {error.reason}: {error.body}")
-    if "parallelism" not in json.loads(applied.raw_data)["spec"]:  # the client reads no body of a 201
+    if "parallelism" not in queue["spec"]:
         sys.exit("the API server filled in no defaults: the PopulateQueue CRD is not this chart's")
     print("queue: accepted by a dry run, with its defaults")
 
