@@ -46,9 +46,12 @@ demo: images ## from nothing to a populated pipeline: results, failures and pict
 demo-down: venv ## remove what the demo made
 	@$(PY) -m dev.demo down
 
-.PHONY: crds
+.PHONY: crds chart
 crds: venv ## generate crds/ and docs/reference.md from the resource's models
 	@$(PY) -m dev.crds
+
+chart: venv ## generate the chart's version and README, and the kustomize base rendered from it
+	@$(PY) -m dev.chart
 
 # --- checks -------------------------------------------------------------------------------------
 .PHONY: lint fmt test-unit test-integration test-e2e test
