@@ -68,8 +68,16 @@ def render_readme() -> str:
 
 
 def render(values: Mapping[str, Any], *options: str, chart: Path = CHART) -> str:
-    """What `helm template` prints for the release `populate-operator`. Raises SetupError with Helm's message."""
-    command = [tools.binary("helm"), "template", "populate-operator", chart, "--values", "-", *options]
+    """What `helm template populate-operator` prints. Raises SetupError with Helm's message."""
+    command: list[str | Path] = [
+        tools.binary("helm"),
+        "template",
+        "populate-operator",
+        chart,
+        "--values",
+        "-",
+        *options,
+    ]
     done = subprocess.run(command, input=json.dumps(values), capture_output=True, text=True, check=False)
     if done.returncode:
         raise SetupError(f"helm template: {done.stderr.strip()}")
