@@ -53,6 +53,17 @@ crds: venv ## generate crds/ and docs/reference.md from the resource's models
 chart: venv ## generate the chart's version and README, and the kustomize base rendered from it
 	@$(PY) -m dev.chart
 
+# --- release ------------------------------------------------------------------------------------
+.PHONY: version-check release-notes release-files
+version-check: venv ## does TAG=v0.2.0 repeat the version of the sources, and the changelog know it
+	@$(PY) -m dev.release check "$$TAG"
+
+release-notes: venv ## the changelog's section of this version
+	@$(PY) -m dev.release notes
+
+release-files: venv ## dist/: install manifest of IMAGE= by its DIGEST=, CRD, chart and checksums
+	@$(PY) -m dev.release files "$$IMAGE" "$$DIGEST"
+
 # --- checks -------------------------------------------------------------------------------------
 .PHONY: lint fmt test-unit test-integration test-e2e test
 lint: venv ## ruff, mypy strict, import contracts
@@ -60,6 +71,10 @@ lint: venv ## ruff, mypy strict, import contracts
 	@$(VENV)/bin/ruff format --check .
 	@MYPYPATH=operator:. $(VENV)/bin/mypy
 	@PYTHONPATH=operator $(VENV)/bin/lint-imports --no-cache
+
+.PHONY: audit
+audit: venv ## known vulnerabilities of the locked packages
+	@dev/audit.sh $(VENV)
 
 fmt: venv ## format and mend what can be mended
 	@$(VENV)/bin/ruff check --fix .
