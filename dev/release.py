@@ -69,7 +69,7 @@ def write_files(image: str, digest: str, folder: Path = FOLDER) -> None:
     folder.mkdir(parents=True)
     (folder / "install.yaml").write_text(render_install(image, digest))
     shutil.copy(CRD_FILE, folder / CRD_FILE.name)
-    command = [tools.binary("helm"), "package", CHART, "--destination", folder]
+    command: list[str | Path] = [tools.binary("helm"), "package", CHART, "--destination", folder]
     run(command, log=cache_dir("log") / "helm-package.log")
     (folder / SUMS).write_text(checksums(folder))
 

@@ -1,4 +1,4 @@
-"""The GitHub workflows: minimal token, pinned actions, targets that exist; what a release checks of itself."""
+"""The GitHub workflows: minimal token, pinned actions, targets that exist; what a release checks."""
 
 from __future__ import annotations
 
