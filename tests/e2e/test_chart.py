@@ -1,6 +1,6 @@
 """The chart and the kustomize base on a real cluster.
 
-- `helm test` says that a release works, says what is wrong with one that does not, and leaves nothing behind
+- the commands of the notes work; `helm test` says what is right or wrong, and leaves nothing behind
 - the Service brings out the metrics that the alerts ask for
 - `kubectl apply -k` of an overlay on the base gives a working operator
 """
@@ -82,11 +82,17 @@ def hooks_left(cluster: Cluster, namespace: str, release: str) -> str:
     return cluster.kubectl("get", kinds, "-n", namespace, "-l", selector, "-o", "name")
 
 
-def test_helm_test_says_that_a_release_works(cluster: Cluster, operator: Operator) -> None:
-    told = Helm(cluster, operator.namespace)("test", operator.release)
+def test_commands_of_the_notes_lead_on(cluster: Cluster, operator: Operator) -> None:
+    helm = Helm(cluster, operator.namespace)
+    notes = helm("get", "notes", operator.release)
+    wait, check, follow = (line.split()[1:] for line in notes.splitlines() if line.startswith(" " * 5))
+    assert "successfully rolled out" in cluster.kubectl(*wait)
+    told = helm(*check)
     assert "deployment: 1 of 1 replicas are available" in told
     assert "queue: accepted by a dry run, with its defaults" in told
     assert hooks_left(cluster, operator.namespace, operator.release) == ""
+    assert follow.pop() == "--watch"
+    cluster.kubectl(*follow)
 
 
 def test_helm_test_says_what_is_wrong(cluster: Cluster, broken_release: Helm) -> None:
