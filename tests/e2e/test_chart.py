@@ -1,12 +1,14 @@
 """The chart and the kustomize base on a real cluster.
 
 - the commands of the notes work; `helm test` says what is right or wrong, and leaves nothing behind
+- of two replicas the disruption budget and the Service see both; an upgrade replaces both
 - the Service brings out the metrics that the alerts ask for
 - `kubectl apply -k` of an overlay on the base gives a working operator
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,18 +51,18 @@ patches:
 
 
 @pytest.fixture
-def broken_release(cluster: Cluster, namespace: str) -> Iterator[Helm]:
-    """A release whose pods cannot be: their account was promised and is not there."""
+def helm(cluster: Cluster, namespace: str) -> Iterator[Helm]:
+    """Helm in the test's namespace; its release goes with the test."""
     helm = Helm(cluster, namespace)
-    values = [f"image.repository={IMAGE}", f"image.tag={TAG}", "crds.install=false"]
-    values += [
-        f"watchNamespaces={{{namespace}}}",
-        "serviceAccount.create=false",
-        "serviceAccount.name=absent",
-    ]
-    helm("install", namespace, str(CHART), "--set", ",".join(values))
     yield helm
     helm("uninstall", namespace)
+
+
+def install(helm: Helm, *options: str, **values: object) -> None:
+    """Install or upgrade the release that is named after its namespace and serves that alone."""
+    fixed = {"image": {"repository": IMAGE, "tag": TAG}, "crds": {"install": False}}
+    told = json.dumps(fixed | {"watchNamespaces": [helm.namespace]} | values)
+    helm("upgrade", "--install", helm.namespace, str(CHART), "--values", "-", *options, input=told)
 
 
 @pytest.fixture
@@ -95,11 +97,26 @@ def test_commands_of_the_notes_lead_on(cluster: Cluster, operator: Operator) -> 
     cluster.kubectl(*follow)
 
 
-def test_helm_test_says_what_is_wrong(cluster: Cluster, broken_release: Helm) -> None:
-    release = broken_release.namespace
+def test_helm_test_says_what_is_wrong(cluster: Cluster, helm: Helm) -> None:
+    install(helm, serviceAccount={"create": False, "name": "absent"})  # so no pod can be
     with pytest.raises(SetupError, match="0 of 1 replicas are available: see kubectl describe"):
-        broken_release("test", release)
-    assert hooks_left(cluster, release, release) == ""
+        helm("test", helm.namespace)
+    assert hooks_left(cluster, helm.namespace, helm.namespace) == ""
+
+
+def test_two_replicas_are_counted_and_replaced(cluster: Cluster, helm: Helm) -> None:
+    def shown(kind: str, path: str) -> str:
+        return cluster.kubectl("get", kind, "-n", helm.namespace, "-o", f"jsonpath={path}")
+
+    install(helm, "--wait", replicas=2)
+    healthy = "{.items[0].status.currentHealthy} {.items[0].status.disruptionsAllowed}"
+    eventually("both in the budget", lambda: shown("poddisruptionbudgets", healthy) == "2 1")
+    addresses = "{.items[*].endpoints[?(@.conditions.ready==true)].addresses[0]}"
+    eventually("both behind the Service", lambda: len(shown("endpointslices", addresses).split()) == 2)
+    before = set(shown("pods", "{.items[*].metadata.uid}").split())
+    install(helm, "--wait", replicas=2, podAnnotations={"rolled": "out"})
+    newest = "{.items[?(@.metadata.annotations.rolled=='out')].metadata.uid}"
+    assert len(set(shown("pods", newest).split()) - before) == 2
 
 
 def test_service_brings_out_the_metrics_of_the_alerts(operator: Operator, workplace: Workplace) -> None:

@@ -16,11 +16,12 @@ class Helm:
     cluster: Cluster
     namespace: str
 
-    def __call__(self, *arguments: str) -> str:
+    def __call__(self, *arguments: str, input: str | None = None) -> str:
         """What Helm prints, logs of hooks among it. Raises SetupError with that when it fails."""
         access = ["--kubeconfig", str(self.cluster.kubeconfig), "--kube-context", self.cluster.context]
         done = subprocess.run(
             [str(tools.binary("helm")), *arguments, "-n", self.namespace, *access],
+            input=input,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

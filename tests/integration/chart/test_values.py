@@ -215,6 +215,11 @@ def test_every_binding_is_of_the_account_and_of_a_role_that_is_there(namespaces:
     assert bound == roles
 
 
+def test_the_pod_of_helm_test_is_not_taken_for_the_operator() -> None:
+    (pod,) = (document for document in Manifests.of({}).documents if document["kind"] == "Pod")
+    assert not SELECTOR.items() <= pod["metadata"]["labels"].items()
+
+
 def test_chart_can_be_a_part_of_another(tmp_path: Path) -> None:
     (tmp_path / "Chart.yaml").write_text(
         yaml.safe_dump(
