@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pymysql
 from pymysql.connections import Connection
+from pymysql.constants import CR
 
 from populate_operator.jobs.errors import (
     AccessDenied,
@@ -28,7 +32,7 @@ _SQL_MODE = (
     "NO_ENGINE_SUBSTITUTION,ONLY_FULL_GROUP_BY"
 )
 _ACCESS = frozenset({1044, 1045, 1142, 1143, 1227, 1370, 1698, 1820, 1862, 3118, 3955, 4151})
-_UNREACHABLE = frozenset({1040, 1129, 1130, 1203, 2002, 2003, 2005, 2026, 2059, 2061}) | LOST
+_UNREACHABLE = frozenset({1040, 1129, 1130, 1203, 2002, 2003, 2005, 2026, 2027, 2059, 2061}) | LOST
 _MINIMUM = {"MySQL": (8, 0), "MariaDB": (10, 6)}
 
 
@@ -68,30 +72,47 @@ def connect(address: Address) -> Connection[Any]:
     Raises DatabaseUnreachable, AccessDenied or UnsupportedServer.
     """
     arguments = build_connect_arguments(address.tls)
+    timeouts = address.timeouts
     try:
-        connection = pymysql.connect(
-            host=address.host,
-            port=address.port,
-            user=address.user,
-            password=address.password,
-            charset="utf8mb4",
-            autocommit=True,
-            sql_mode=_SQL_MODE,
-            init_command="SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-            connect_timeout=address.timeouts.connect,
-            read_timeout=address.timeouts.read,
-            write_timeout=address.timeouts.write,
-            program_name="populate-operator",
-            **arguments,
-        )
-    except (pymysql.err.Error, OSError, RuntimeError) as error:
+        with driver_errors():
+            connection = pymysql.connect(
+                host=address.host,
+                port=address.port,
+                user=address.user,
+                password=address.password,
+                charset="utf8mb4",
+                autocommit=True,
+                sql_mode=_SQL_MODE,
+                init_command="SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+                connect_timeout=timeouts.connect,
+                # What listens there may be no database, and wait for us to speak first.
+                read_timeout=min(timeouts.connect, timeouts.read),
+                write_timeout=timeouts.write,
+                program_name="populate-operator",
+                **arguments,
+            )
+    except (pymysql.err.Error, OSError) as error:
         raise explain(error, address) from error
     try:
         check_server_version(str(connection.get_server_info()))  # type: ignore[no-untyped-call]
     except UnsupportedServer:
         connection.close()
         raise
+    connection._read_timeout = timeouts.read  # type: ignore[attr-defined]  # it has no public name
     return connection
+
+
+@contextmanager
+def driver_errors() -> Iterator[None]:
+    """Turns what the driver trips over when the other side does not keep to the protocol into its own error.
+
+    Among them: a server that asks for a file of this machine, which the driver refuses by RuntimeError.
+    """
+    try:
+        yield
+    except (ValueError, LookupError, AssertionError, RuntimeError, struct.error) as error:
+        text = f"this is no MySQL protocol ({type(error).__name__}: {error})"
+        raise pymysql.err.InternalError(CR.CR_MALFORMED_PACKET, text) from error
 
 
 def check_server_version(version: str) -> None:
@@ -146,7 +167,8 @@ def explain(error: BaseException, address: Address) -> JobsError:
         return NoSuchSchema(f"{address}: {text}; create the schema, or correct its name")
     if code == 1146:
         return NoSuchTable(f"{address}: {text}; declare the table, or correct its name")
-    if code in _UNREACHABLE or not isinstance(error, pymysql.err.Error):
+    # The driver's own complaints about what it read carry no number.
+    if code in _UNREACHABLE or code == -1:
         return DatabaseUnreachable(
             f"{address}: {text}; check host, port, TLS mode, network policy and that the server is up"
         )

@@ -17,6 +17,7 @@ from pymysql.cursors import SSCursor
 from populate_operator.jobs.connection import (
     Address,
     Timeouts,
+    driver_errors,
     explain,
     is_answered,
     is_lost,
@@ -57,14 +58,14 @@ class Session:
     def execute(self, statement: Statement) -> int:
         """Run a statement; the number of rows that it changed."""
         self._use(statement)
-        with self.connection.cursor() as cursor:
+        with driver_errors(), self.connection.cursor() as cursor:
             changed: int = cursor.execute(statement.sql, statement.parameters)
             return changed
 
     def fetch(self, statement: Statement) -> list[Row]:
         """All rows of a query whose size is known to be small."""
         self._use(statement)
-        with self.connection.cursor() as cursor:
+        with driver_errors(), self.connection.cursor() as cursor:
             cursor.execute(statement.sql, statement.parameters)
             return list(cursor.fetchall())
 
@@ -72,9 +73,13 @@ class Session:
         """Rows of a query as they come, never more than `size` of them in memory."""
         self._use(statement)
         with self.connection.cursor(SSCursor) as cursor:
-            cursor.execute(statement.sql, statement.parameters)
-            while rows := cursor.fetchmany(size):
+            with driver_errors():
+                cursor.execute(statement.sql, statement.parameters)
+                rows = cursor.fetchmany(size)
+            while rows:
                 yield from rows
+                with driver_errors():
+                    rows = cursor.fetchmany(size)
 
     def _use(self, statement: Statement) -> None:
         if statement.schema is not None:

@@ -105,6 +105,7 @@ class Text(KeyType):
     def read(self, value: Any) -> str:
         if not isinstance(value, str):
             raise TypeError("it has to be a string")
+        value.encode()  # raises UnicodeEncodeError, a ValueError, for half a character, which JSON can spell
         return value
 
 

@@ -22,8 +22,8 @@ class KeyAttribute:
         """Raises BadKey naming the attribute when `value` does not fit."""
         try:
             return self.type.read(value)
-        except (TypeError, ValueError) as error:
-            raise BadKey(f"key attribute '{self.name}' is {value!r}: {error}") from error
+        except (TypeError, ValueError, OverflowError) as error:
+            raise BadKey(f"key attribute '{self.name}' is {repr(value)[:200]}: {error}") from error
 
 
 class Key(Mapping[str, KeyValue]):
@@ -126,7 +126,7 @@ class KeySchema:
         """
         try:
             values = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # RecursionError: nested too deep for any key
             raise BadKey(f"the key is not JSON ({error}): {text[:200]}") from error
         if not isinstance(values, dict):
             raise BadKey(f"the key has to be a JSON object; {self._expected()}")

@@ -11,6 +11,7 @@ from populate_operator.jobs import job_statements as statements
 from populate_operator.jobs.batches import batches
 from populate_operator.jobs.context import Context
 from populate_operator.jobs.database import Database, Session, Statement
+from populate_operator.jobs.errors import BadKey, StatementRefused
 from populate_operator.jobs.job_statements import Value, value
 from populate_operator.jobs.keys import Key
 from populate_operator.jobs.rows import Fence, Job, read_claimed, read_job
@@ -18,6 +19,9 @@ from populate_operator.jobs.rows import Fence, Job, read_claimed, read_job
 Hosts = Sequence[str] | Callable[[Key, int], str]
 
 _BATCH = 500
+# The server's words for a value that a column cannot hold: 1264 out of range, 1265 and 1292 not of its type,
+# 1366 not in its character set, 1406 too long.
+_NO_VALUE = frozenset({1264, 1265, 1292, 1366, 1406})
 _NAME_LENGTH, _VERSION_LENGTH = 255, 64  # characters that the columns hold
 
 
@@ -71,7 +75,10 @@ def reserve_due(
 def take_back(
     database: Database, context: Context, key: Key, fence: Fence, attempt: int, version: str, priority: int
 ) -> bool:
-    """Give a live worker its reservation again where the job is pending or absent; whether it has it."""
+    """Give a live worker its reservation again where the job is pending or absent; whether it has it.
+
+    Raises BadKey for a key that the columns cannot hold.
+    """
     wanted: dict[str, Value] = {
         "status": value("reserved"),
         "reserved_time": statements.NOW,
@@ -91,7 +98,12 @@ def take_back(
             return session.execute(statements.build_update_job(context.queue, key.parameters, wanted)) == 1
         return found[0].status == "reserved" and found[0].fence == fence
 
-    return database.transaction(take)
+    try:
+        return database.transaction(take)
+    except StatementRefused as error:
+        if error.code in _NO_VALUE:
+            raise BadKey(f"{key!r:.200} does not fit the queue's columns: {error}") from error
+        raise
 
 
 def write_locked(

@@ -32,6 +32,15 @@ _FORBIDDEN = {
     "\0": "a NUL character",
 }
 _WRITES = (exp.Into, exp.Lock, exp.Command, exp.DML, exp.DDL, exp.Drop, exp.Set, exp.Placeholder)
+# What functions of the servers do beside computing. Those of the account's own making run with its rights.
+_EFFECTS = frozenset(
+    {
+        "SLEEP", "BENCHMARK", "GET_LOCK", "RELEASE_LOCK", "RELEASE_ALL_LOCKS", "LOAD_FILE", "LAST_INSERT_ID",
+        "NEXTVAL", "LASTVAL", "SETVAL", "MASTER_POS_WAIT", "SOURCE_POS_WAIT", "MASTER_GTID_WAIT",
+        "WAIT_FOR_EXECUTED_GTID_SET", "WAIT_UNTIL_SQL_THREAD_AFTER_GTIDS",
+    }
+)  # fmt: skip
+_TOO_DEEP = "is nested too deep to be checked; make it flatter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +64,9 @@ def read_condition(text: str) -> Condition:
         tree = sqlglot.parse_one(plain, into=exp.Condition, dialect="mysql")
     except SqlglotError as error:
         raise BadKeySource(f"{what} is not one boolean SQL expression") from error
-    _refuse_writes(tree, what)
+    except RecursionError as error:
+        raise BadKeySource(f"{what} {_TOO_DEEP}") from error
+    _refuse_effects(tree, what)
     return Condition(
         sql=plain.replace("%", "%%"),
         columns=frozenset(column.name.lower() for column in tree.find_all(exp.Column)),
@@ -75,10 +86,12 @@ def read_select(text: str, attributes: tuple[str, ...]) -> str:
     except SqlglotError as error:
         reason = str(error).splitlines()[0]
         raise BadKeySource(f"{what} cannot be read as SQL: {reason}") from error
+    except RecursionError as error:
+        raise BadKeySource(f"{what} {_TOO_DEEP}") from error
     tree = trees[0] if len(trees) == 1 else None
     if not isinstance(tree, exp.Select | exp.SetOperation | exp.Subquery):
         raise BadKeySource(f"{what} has to be one SELECT statement")
-    _refuse_writes(tree, what)
+    _refuse_effects(tree, what)
     _refuse_missing(tree, attributes)
     return plain.replace("%", "%%")
 
@@ -102,7 +115,12 @@ def _plain(text: str, what: str) -> str:
     return plain
 
 
-def _refuse_writes(tree: Any, what: str) -> None:
+def _refuse_effects(tree: Any, what: str) -> None:
+    called = next((n.name for n in tree.find_all(exp.Anonymous) if n.name.upper() in _EFFECTS), None)
+    if called is not None:
+        raise BadKeySource(
+            f"{what} may only read, and {called} waits, locks, writes or reads files; take it out"
+        )
     found = next((node for node in tree.walk() if isinstance(node, _WRITES)), None)
     if found is not None:
         name = {"Into": "INTO", "Lock": "FOR UPDATE or FOR SHARE"}.get(

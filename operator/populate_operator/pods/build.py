@@ -8,16 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from populate_operator.pods.memory import with_more_memory
-from populate_operator.pods.names import (
-    ATTEMPT_ANNOTATION,
-    FINALIZER,
-    KEY_ANNOTATION,
-    MANAGED_BY,
-    MANAGED_BY_LABEL,
-    QUEUE_LABEL,
-    QUEUE_UID_LABEL,
-    label_value,
-)
+from populate_operator.pods.names import ATTEMPT_ANNOTATION, FINALIZER, KEY_ANNOTATION
 from populate_operator.pods.owner import QueueRef
 from populate_operator.pods.parse import main_container
 
@@ -122,17 +113,12 @@ def build_env(request: PodRequest, users: list[Json]) -> list[Json]:
 
 def _build_metadata(request: PodRequest) -> Json:
     template = request.template.get("metadata") or {}
-    labels = {
-        MANAGED_BY_LABEL: MANAGED_BY,
-        QUEUE_LABEL: label_value(request.queue.name),
-        QUEUE_UID_LABEL: request.queue.uid,
-    }
     annotations = {KEY_ANNOTATION: request.key, ATTEMPT_ANNOTATION: str(request.attempt)}
     others = [one for one in template.get("finalizers") or [] if one != FINALIZER]
     return {
         "name": request.name,
         "namespace": request.queue.namespace,
-        "labels": {**(template.get("labels") or {}), **labels},
+        "labels": {**(template.get("labels") or {}), **request.queue.labels()},
         "annotations": {**(template.get("annotations") or {}), **annotations},
         "finalizers": [*others, FINALIZER],
         "ownerReferences": [request.queue.owner_reference()],

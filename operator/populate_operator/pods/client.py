@@ -11,7 +11,7 @@ from populate_operator.pods.errors import ApiError, Conflict, NotFound, Refused
 from populate_operator.pods.names import FINALIZER, MANAGED_BY, MANAGED_BY_LABEL, QUEUE_LABEL, label_value
 from populate_operator.pods.owner import QueueRef
 from populate_operator.pods.parse import view_of
-from populate_operator.pods.session import STRATEGIC_MERGE, ApiSession, JsonObject
+from populate_operator.pods.session import MERGE, STRATEGIC_MERGE, ApiSession, JsonObject
 from populate_operator.pods.view import PodView
 
 LOG_LINES = 50
@@ -56,11 +56,14 @@ class PodApi:
         patch: JsonObject = {
             "metadata": {"uid": pod.uid, "$deleteFromPrimitiveList/finalizers": [FINALIZER]},
         }
+        return await self._patch(pod, patch, STRATEGIC_MERGE)
+
+    async def _patch(self, pod: PodView, patch: JsonObject, content_type: str) -> PodView | None:
         async with self._slots:
             try:
                 path = f"{_pods(pod.namespace)}/{pod.name}"
                 return view_of(
-                    await self._session.request("PATCH", path, body=patch, content_type=STRATEGIC_MERGE)
+                    await self._session.request("PATCH", path, body=patch, content_type=content_type)
                 )
             except NotFound:
                 return None
@@ -68,6 +71,11 @@ class PodApi:
                 if "metadata.uid" in error.message:
                     return None
                 raise
+
+    async def restore(self, pod: PodView, queue: QueueRef) -> PodView | None:
+        """Give a pod of `queue` back the labels and the owner that someone edited; None when it is gone."""
+        metadata = {"uid": pod.uid, "labels": queue.labels(), "ownerReferences": [queue.owner_reference()]}
+        return await self._patch(pod, {"metadata": metadata}, MERGE)
 
     async def delete(self, pod: PodView, *, grace_seconds: int | None = None) -> None:
         """Ask for the pod's deletion; done when it is gone already.

@@ -32,8 +32,17 @@ def pod_name(queue: str, entropy: bytes) -> str:
     if len(entropy) < ENTROPY_BYTES:
         raise ValueError(f"entropy must have at least {ENTROPY_BYTES} bytes, not {len(entropy)}")
     suffix = base64.b32encode(entropy).decode().lower()[:_SUFFIX_LENGTH]
+    return f"{_stem(queue)}-{suffix}"
+
+
+def is_pod_name(name: str, queue: str) -> bool:
+    """Whether `pod_name` may have made `name` for `queue`: of what a pod tells, nobody can edit this."""
+    return re.fullmatch(rf"{re.escape(_stem(queue))}-[a-z2-7]{{{_SUFFIX_LENGTH}}}", name) is not None
+
+
+def _stem(queue: str) -> str:
     stem = re.sub(r"[^a-z0-9-]+", "-", queue.lower())[: _MAX_LABEL - _SUFFIX_LENGTH - 1].strip("-")
-    return f"{stem or 'q'}-{suffix}"
+    return stem or "q"
 
 
 def label_value(text: str) -> str:

@@ -11,6 +11,8 @@ from populate_operator.pods.names import (
     FINALIZER,
     KEY_ANNOTATION,
     MAIN_CONTAINER,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
     QUEUE_LABEL,
     QUEUE_UID_LABEL,
 )
@@ -20,6 +22,7 @@ from populate_operator.pods.view import Phase, PodView, Termination, Waiting
 Json = Mapping[str, Any]
 Container = TypeVar("Container", bound=Json)
 
+_MOST_ATTEMPTS = 2**31 - 1  # what a row can count
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _PHASES = frozenset(get_args(Phase))
 # These say only that a container's turn has not come: the reason lies with another container.
@@ -61,6 +64,7 @@ def view_of(raw: Json) -> PodView:
         termination=_termination(status, main_status, phase),
         memory_limit=_text(_object(_object(main, "resources"), "limits"), "memory") or None,
         changed_at=_changed_at(metadata),
+        is_labelled=_text(labels, MANAGED_BY_LABEL) == MANAGED_BY and QUEUE_UID_LABEL in labels,
     )
 
 
@@ -146,7 +150,7 @@ def _phase(status: Json) -> Phase:
 
 
 def _attempt(annotations: Json) -> int:
-    return max(1, _integer(annotations.get(ATTEMPT_ANNOTATION), 1))
+    return min(max(1, _integer(annotations.get(ATTEMPT_ANNOTATION), 1)), _MOST_ATTEMPTS)
 
 
 def _integer(value: object, default: int) -> int:

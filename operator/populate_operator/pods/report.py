@@ -45,6 +45,6 @@ def parse_key_source(message: str, log: str) -> str | None:
 def _parse_object(text: str) -> dict[str, Any]:
     try:
         parsed = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # RecursionError: "[[[[..." of a program that means no report
         return {}
     return parsed if isinstance(parsed, dict) else {}

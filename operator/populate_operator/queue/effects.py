@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+import structlog
+
 from populate_operator.metrics import CREATED, SETTLED
 from populate_operator.pods.batch import CreateResult, create_many
 from populate_operator.pods.build import build_pod
@@ -22,6 +24,8 @@ from populate_operator.queue.requests import PodFactory
 from populate_operator.queue.services import Services
 from populate_operator.queue.store import QueueStore
 from populate_operator.queue.tidying import Tidier
+
+log = structlog.get_logger(__name__)
 
 A = TypeVar("A", bound=p.Action)
 
@@ -64,7 +68,8 @@ class Effects:
 
     def pods(self) -> dict[str, PodView]:
         """This queue's pods as the watch and our own writes have them."""
-        return {pod.name: pod for pod in self._services.watch.pods_of(self._queue.uid)}
+        found = self._services.watch.pods_of(self._queue.uid)
+        return {pod.name: pod for pod in found if self._queue.may_own(pod)}
 
     # --- questions --------------------------------------------------------------------------------
 
@@ -77,11 +82,19 @@ class Effects:
     async def _check_gone(self, actions: Sequence[p.Action], observed: p.Observed) -> p.Observed:
         names = [name for action in _of(p.CheckGone, actions) for name in action.pods]
         found = await asyncio.gather(*(self._services.api.get(self._queue.namespace, name) for name in names))
-        for pod in found:
-            if pod:
-                self._services.watch.remember(pod)
+        await self._recognize([pod for pod in found if pod])
         missing = frozenset(name for name, pod in zip(names, found, strict=True) if pod is None)
         return replace(observed, gone=observed.gone | missing)
+
+    async def _recognize(self, pods: Sequence[PodView]) -> None:
+        """Take in pods that were found by name. One that someone edited comes back into the watch."""
+        for pod in pods:
+            is_edited = pod.queue_uid != self._queue.uid or not pod.is_labelled
+            if is_edited and self._queue.may_own(pod):
+                log.warning("pod was relabelled, taking it back", pod=pod.name, namespace=pod.namespace)
+                await self._services.api.restore(pod, self._queue)
+            else:
+                self._services.watch.remember(pod)
 
     async def _read_logs(self, actions: Sequence[p.Action], observed: p.Observed) -> p.Observed:
         wanted = _of(p.ReadLog, actions)
@@ -171,13 +184,12 @@ class Effects:
             self._services.fence()
             portion = wanted[start : start + PORTION]
             pods = [build_pod(self._factory.request(action.job)) for action in portion]
-            refused |= self._take_in(await create_many(self._services.api, pods))
+            refused |= await self._take_in(await create_many(self._services.api, pods))
         return replace(observed, refused=refused, gone=observed.gone - {action.job.pod for action in wanted})
 
-    def _take_in(self, results: Sequence[CreateResult]) -> dict[str, CannotStart]:
+    async def _take_in(self, results: Sequence[CreateResult]) -> dict[str, CannotStart]:
         created = [result.pod for result in results if result.pod]
-        for pod in created:
-            self._services.watch.remember(pod)
+        await self._recognize(created)
         CREATED.labels(self._queue.namespace, self._queue.name).inc(len(created))
         return {one.name: refusal(one.error) for one in results if one.error and _is_refusal(one.error)}
 

@@ -16,16 +16,29 @@ _STRINGS = {
 }
 _RESERVED = "labels and annotations below populate.datajoint.io/ are the operator's own: remove them"
 
+_OBJECTS = {"type": "array", "maxItems": 1024, "items": _OPEN}
+_RESOURCES = {**_OPEN, "properties": {"requests": _OPEN, "limits": _OPEN}}
+
+# What the operator adds to, or multiplies, has to have the right shape before the dry run can judge the rest.
 _CONTAINER: dict[str, Any] = {
     **_OPEN,
     "required": ["name"],
-    "properties": {"name": {"type": "string", "minLength": 1, "maxLength": 63}},
+    "properties": {
+        "name": {"type": "string", "minLength": 1, "maxLength": 63},
+        "env": _OBJECTS,
+        "volumeMounts": _OBJECTS,
+        "resources": _RESOURCES,
+    },
 }
 
 _METADATA: dict[str, Any] = {
     **_OPEN,
     "description": "Labels, annotations and finalizers of the pods.",
-    "properties": {"labels": _STRINGS, "annotations": _STRINGS},
+    "properties": {
+        "labels": _STRINGS,
+        "annotations": _STRINGS,
+        "finalizers": {"type": "array", "maxItems": 64, "items": {"type": "string", "maxLength": 317}},
+    },
     "x-kubernetes-validations": [
         {
             "rule": f"!has(self.{field}) || self.{field}.all(k, !k.startsWith('populate.datajoint.io/'))",
@@ -41,7 +54,9 @@ _POD_SPEC: dict[str, Any] = {
     "description": "PodSpec of the pods. The container named populate, or else the first, runs the job.",
     "required": ["containers"],
     "properties": {
-        "containers": {"type": "array", "minItems": 1, "items": _CONTAINER},
+        "containers": {"type": "array", "minItems": 1, "maxItems": 1024, "items": _CONTAINER},
+        "volumes": _OBJECTS,
+        "resources": _RESOURCES,
         "restartPolicy": {
             "type": "string",
             "enum": ["Never"],
