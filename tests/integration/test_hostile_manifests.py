@@ -1,4 +1,4 @@
-"""Whatever manifest the API server accepts, the operator reads; it builds a pod from it or says what is wrong.
+"""Whatever manifest the API server accepts, the operator reads: it builds a pod, or says what is wrong.
 
 Every field of the CRD gets every value of a list of hostile ones, and seeded pairs of fields get random ones:
 one server-side dry run for each.
@@ -56,7 +56,7 @@ STRINGS += [
     "::1",
 ]
 NUMBERS = [-1, 0, 1, 2, 10, 127, 128, -128, -129, 65535, 65536, 2**31, 2**63 - 1, 1e3, 1.0, 1.5, 10.5, -0.0]
-SHAPES = [
+SHAPES: list[Any] = [
     None,
     True,
     False,

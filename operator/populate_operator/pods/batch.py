@@ -14,7 +14,7 @@ from populate_operator.pods.view import PodView
 
 @dataclass(frozen=True, slots=True)
 class CreateResult:
-    """What became of one pod: either `pod` or `error` is set.
+    """What became of one pod: either `pod` or `error` is set; both where the name is taken by `pod`.
 
     An `error` that is Unreachable leaves open whether the pod exists: create it again under the same
     name. Any other means that there is no such pod of ours.
@@ -64,7 +64,7 @@ async def _adopt(api: PodApi, pod: JsonObject) -> CreateResult:
         return CreateResult(name, error=Refused(f"pod {namespace}/{name} was deleted", reason="Gone"))
     if found.queue_uid != pod["metadata"]["ownerReferences"][0]["uid"]:
         message = f"pod {namespace}/{name} exists and belongs to something else"
-        return CreateResult(name, error=Refused(message, reason="NameTaken"))
+        return CreateResult(name, found, error=Refused(message, reason="NameTaken"))
     return CreateResult(name, found, adopted=True)
 
 

@@ -188,10 +188,16 @@ class Effects:
         return replace(observed, refused=refused, gone=observed.gone - {action.job.pod for action in wanted})
 
     async def _take_in(self, results: Sequence[CreateResult]) -> dict[str, CannotStart]:
-        created = [result.pod for result in results if result.pod]
+        # A name that is ours alone and yet taken: by our own pod, which someone gave another owner.
+        ours = [one for one in results if one.pod and (not one.error or self._queue.may_own(one.pod))]
+        created = [one.pod for one in ours if one.pod]
         await self._recognize(created)
         CREATED.labels(self._queue.namespace, self._queue.name).inc(len(created))
-        return {one.name: refusal(one.error) for one in results if one.error and _is_refusal(one.error)}
+        return {
+            one.name: refusal(one.error)
+            for one in results
+            if one.error and one not in ours and _is_refusal(one.error)
+        }
 
 
 def _is_refusal(error: ApiError) -> bool:

@@ -102,7 +102,7 @@ def test_errors_name_them_as_they_are(declare: Declare) -> None:
     jobs.refresh()
     claimed = jobs.reserve_many(99, owner="o", hosts=lambda _key, attempt: f"pod-{attempt}")
     settled = [
-        Error(job.key, job.fence, f"bad: {job.key['attr']}", f"{job.key['attr']}\0") for job in claimed
+        Error(job.key, job.fence, f"bad: {job.key['attr']!s}", f"{job.key['attr']!s}\0") for job in claimed
     ]
     assert all(jobs.settle(settled))
     assert {(job.error_message, job.error_stack) for job in jobs.errors} == {
