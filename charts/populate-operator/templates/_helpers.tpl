@@ -61,6 +61,9 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get]
+  {{- with .Values.rbac.secretNames }}
+  resourceNames: {{- toYaml . | nindent 4 }}
+  {{- end }}
 # What a person reads in `kubectl describe`.
 - apiGroups: [""]
   resources: [events]

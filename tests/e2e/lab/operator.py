@@ -58,6 +58,7 @@ def installed(cluster: Cluster, watched: Sequence[str]) -> Iterator[Operator]:
     namespace = f"e2e-op-{secrets.token_hex(3)}"
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRD))
     cluster.kubectl("create", "namespace", namespace)
+    cluster.kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
     values = [
         "image.repository=localhost/populate/operator",
         "image.tag=dev",

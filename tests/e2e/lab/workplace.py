@@ -69,17 +69,23 @@ class Workplace:
         }
 
     def template(self, code: str = "", **container: Any) -> Json:
-        """A pod that runs Python `code` in the example's image (it has DataJoint and PyMySQL)."""
+        """A pod that runs Python `code` in the example's image, which has DataJoint and PyMySQL.
+
+        It is as Pod Security "restricted" asks.
+        """
         main: Json = {
             "name": "populate",
             "image": SEGMENTATION,
             "imagePullPolicy": "IfNotPresent",
             "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},
+            "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
             **container,
         }
         if code:
             main["command"] = ["python", "-c", textwrap.dedent(code)]
-        return {"spec": {"terminationGracePeriodSeconds": 1, "containers": [main]}}
+        security = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+        spec = {"terminationGracePeriodSeconds": 1, "securityContext": security, "containers": [main]}
+        return {"spec": spec}
 
 
 @contextmanager

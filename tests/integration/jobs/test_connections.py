@@ -31,8 +31,8 @@ from populate_operator.jobs import (
     Tls,
 )
 from populate_operator.jobs.database import Session, Statement
+from tests.certificates import Authority
 from tests.integration.jobs.arena import account, rows
-from tests.integration.jobs.certificates import Authority
 from tests.integration.jobs.commit_breaker import CommitBreaker, commit_breaker
 from tests.integration.jobs.pipelines import Pipeline, build_imaging
 
@@ -112,7 +112,7 @@ def test_a_certificate_of_an_unknown_ca_is_refused(mysql: Server, mode: str) -> 
 def test_a_certificate_of_a_ca_that_is_known(private_server: Callable[[Kind], Instance]) -> None:
     """Issued for 127.0.0.1; `localhost` is the same server under a name that the certificate lacks."""
     instance, authority = private_server("mysql"), Authority()
-    ca, certificate, key = authority.issue(instance.folder, "127.0.0.1")
+    ca, certificate, key = authority.issue_files(instance.folder, "127.0.0.1")
     with instance.server.connect() as connection:
         rows(connection, f"SET GLOBAL ssl_ca = '{ca}', ssl_cert = '{certificate}', ssl_key = '{key}'")
         rows(connection, "ALTER INSTANCE RELOAD TLS")

@@ -1,4 +1,4 @@
-"""A certificate authority of the test's own, and a server certificate that it signed."""
+"""A certificate authority of the test's own, and a server certificates that it signed."""
 
 from __future__ import annotations
 
@@ -20,21 +20,30 @@ class Authority:
         self._certificate = _build("populate test CA", self._key, "populate test CA", self._key, is_ca=True)
         self.pem = self._certificate.public_bytes(serialization.Encoding.PEM).decode()
 
-    def issue(self, folder: Path, address: str) -> tuple[Path, Path, Path]:
-        """Files of the authority, of a certificate for the IP address, and of its private key."""
+    def issue(self, host: str, *, lasting: timedelta = timedelta(days=1)) -> tuple[str, str]:
+        """A certificate for the IP address or DNS name `host`, and its private key, both PEM."""
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        certificate = _build("database", key, "populate test CA", self._key, address=address)
+        certificate = _build("database", key, "populate test CA", self._key, host=host, lasting=lasting)
         unencrypted = serialization.NoEncryption()
         pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-        contents = {
-            "own-ca.pem": self.pem.encode(),
-            "own-cert.pem": certificate.public_bytes(pem),
-            "own-key.pem": key.private_bytes(pem, pkcs8, unencrypted),
-        }
-        for name, content in contents.items():
-            (folder / name).write_bytes(content)
-        ca, cert, private = (folder / name for name in contents)
-        return ca, cert, private
+        return (
+            certificate.public_bytes(pem).decode(),
+            key.private_bytes(pem, pkcs8, unencrypted).decode(),
+        )
+
+    def issue_files(self, folder: Path, host: str) -> tuple[Path, Path, Path]:
+        """Files of the authority, of a certificate for `host`, and of its private key."""
+        files = folder / "own-ca.pem", folder / "own-cert.pem", folder / "own-key.pem"
+        for file, content in zip(files, (self.pem, *self.issue(host)), strict=True):
+            file.write_text(content)
+        return files
+
+
+def _name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
 
 
 def _build(
@@ -44,7 +53,8 @@ def _build(
     signer: rsa.RSAPrivateKey,
     *,
     is_ca: bool = False,
-    address: str | None = None,
+    host: str | None = None,
+    lasting: timedelta = timedelta(days=1),
 ) -> x509.Certificate:
     now = datetime.now(UTC)
     builder = (
@@ -54,10 +64,9 @@ def _build(
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_after(now + lasting)
         .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
     )
-    if address is not None:
-        names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
-        builder = builder.add_extension(names, critical=False)
+    if host is not None:
+        builder = builder.add_extension(x509.SubjectAlternativeName([_name(host)]), critical=False)
     return builder.sign(signer, hashes.SHA256())

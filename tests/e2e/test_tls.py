@@ -1,0 +1,139 @@
+"""TLS to a MySQL with a CA of its own, as a queue asks for it by `database.tls`.
+
+- the right CA and the right name: jobs run; the wrong CA, no CA, a CA that is no certificate, and a name that
+  the certificate lacks: refused, and the queue says why
+- an expired certificate: refused
+- a server that has no TLS any more: refused by a queue that requires it, used in plain text by Preferred
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+
+from dev.cluster import Cluster
+from tests.certificates import Authority
+from tests.e2e.lab.database import PASSWORD, running_database
+from tests.e2e.lab.operator import Operator
+from tests.e2e.lab.queues import Queue, eventually
+from tests.e2e.lab.tables import INSERT_ROW, add_keys, make_tables
+from tests.e2e.lab.workplace import Workplace, opened
+
+Json = dict[str, Any]
+FOLDER = "/var/lib/mysql"
+SHORT = timedelta(seconds=5)
+
+
+@dataclass(frozen=True)
+class Server:
+    """MySQL with certificates of our own, under the name that they are for and under another."""
+
+    place: Workplace
+    authority: Authority
+
+    @property
+    def name(self) -> str:
+        return self.place.database.host
+
+    def present(self, certificate: str, key: str) -> None:
+        """Show this certificate to new connections and drop those that there are."""
+        for variable, content in (("ca", self.authority.pem), ("cert", certificate), ("key", key)):
+            self._write(f"own-{variable}.pem", content)
+            self.place.sql(f"SET GLOBAL ssl_{variable} = '{FOLDER}/own-{variable}.pem'")
+        self.place.sql("ALTER INSTANCE RELOAD TLS")
+        self.drop_connections()
+
+    def give_up_tls(self) -> None:
+        self.place.sql("SET GLOBAL ssl_cert = '/nowhere'")
+        self.place.sql("ALTER INSTANCE RELOAD TLS NO ROLLBACK ON ERROR")
+        self.drop_connections()
+
+    def drop_connections(self) -> None:
+        query = "SELECT ID FROM information_schema.PROCESSLIST WHERE USER = 'root' AND ID <> CONNECTION_ID()"
+        for (number,) in self.place.sql(query):
+            self.place.sql(f"KILL {number}")
+
+    def _write(self, file: str, content: str) -> None:
+        target = ["exec", "-i", "-n", self.place.database.namespace, "deployment/mysql", "--"]
+        self.place.cluster.kubectl(*target, "sh", "-c", f"cat > {FOLDER}/{file}", input=content)
+
+
+@pytest.fixture
+def server(cluster: Cluster, operator: Operator, watched: tuple[str, str]) -> Iterator[Server]:
+    with running_database(cluster) as database, opened(cluster, database, watched[0]) as place:
+        alias = {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "alias", "namespace": database.namespace},
+            "spec": {"selector": {"app": "mysql"}, "ports": [{"port": 3306}]},
+        }
+        cluster.kubectl("apply", "-f", "-", input=json.dumps(alias))
+        server = Server(place, Authority())
+        server.present(*server.authority.issue(server.name))
+        make_tables(place, keys=1)
+        yield server
+
+
+def ask(server: Server, mode: str, *, ca: str | None = None, host: str = "") -> Queue:
+    """A queue that wants this of the server."""
+    place, secret = server.place, f"ca-{secrets.token_hex(4)}"
+    tls: Json = {"mode": mode}
+    if ca is not None:
+        tls |= {"caSecretName": secret, "caKey": "lab.crt"}
+        manifest = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": secret, "namespace": place.namespace},
+            "stringData": {"lab.crt": ca},
+        }
+        place.cluster.kubectl("apply", "-f", "-", input=json.dumps(manifest))
+    spec = place.spec("Spikes", place.template(INSERT_ROW), refresh={"intervalSeconds": 1})
+    spec["database"] |= {"tls": tls, "host": host or server.name}
+    return place.queue().apply(spec)
+
+
+def refused(queue: Queue, text: str) -> None:
+    """The queue says `text` of the database, and what to look at."""
+    eventually(text, lambda: text in queue.condition("DatabaseReachable").get("message", ""), queue=queue)
+    told = queue.condition("DatabaseReachable")
+    assert told["status"] == "False"
+    assert queue.condition("Ready")["status"] == "False"
+    assert "TLS" in told["message"]
+    assert PASSWORD not in told["message"]
+
+
+def is_in_touch(queue: Queue) -> bool:
+    return bool(queue.condition("DatabaseReachable").get("status") == "True")
+
+
+def test_what_a_queue_demands_of_the_servers_certificate(server: Server) -> None:
+    ca, alias = server.authority.pem, server.name.replace("mysql", "alias", 1)
+    refused(ask(server, "VerifyCA", ca=Authority().pem), "certificate verify failed")
+    refused(ask(server, "VerifyCA"), "certificate verify failed")
+    refused(ask(server, "VerifyCA", ca="no certificate"), "is not PEM text")
+    refused(ask(server, "VerifyIdentity", ca=ca, host=alias), "Hostname mismatch")
+    assert server.place.sql("SELECT * FROM __spikes") == []
+    good = ask(server, "VerifyIdentity", ca=ca)
+    eventually("a row", lambda: server.place.sql("SELECT * FROM __spikes") == [(1,)], queue=good)
+
+    server.present(*server.authority.issue(server.name, lasting=SHORT))
+    time.sleep(SHORT.total_seconds())  # a server takes no certificate that is over already
+    server.drop_connections()
+    refused(good, "certificate has expired")
+    required, preferred = ask(server, "Required"), ask(server, "Preferred")
+    for queue in (required, preferred):
+        eventually("in touch", partial(is_in_touch, queue), queue=queue)
+    server.give_up_tls()
+    refused(required, "TLS")
+    add_keys(server.place, range(2, 3))
+    eventually("plain text", lambda: len(server.place.sql("SELECT * FROM __spikes")) == 2, queue=preferred)
+    server.present(*server.authority.issue(server.name))
+    eventually("again", lambda: good.condition("Ready").get("reason") == "UpToDate", queue=good)
