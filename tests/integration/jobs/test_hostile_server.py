@@ -5,12 +5,12 @@ Every answer is an error with a remedy, soon, and nothing of this machine is sen
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import socketserver
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,7 +30,7 @@ TEXTS = {
 }
 
 
-@contextmanager
+@contextlib.contextmanager
 def listening(serve: Callable[[socket.socket], None]) -> Iterator[int]:
     """A server whose connections `serve` answers; its port."""
 
@@ -58,11 +58,17 @@ def database(port: int, connect: float = 5.0) -> Database:
 
 @pytest.mark.parametrize("what", TEXTS)
 def test_what_is_no_database_is_unreachable(what: str) -> None:
+    heard = bytearray()
+
     def serve(connection: socket.socket) -> None:
         connection.sendall(TEXTS[what])
+        connection.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(ConnectionError):
+            heard.extend(connection.recv(65536))
 
     with listening(serve) as port, pytest.raises(DatabaseUnreachable, match="check host, port"):
         database(port).check()
+    assert not heard, "no name and no password before the other side has greeted as a database"
 
 
 def test_what_never_speaks_holds_a_thread_for_the_connect_timeout_only() -> None:

@@ -65,13 +65,26 @@ async def test_a_repeated_creation_adopts_the_pod(api: PodApi, queue: Queue) -> 
 
 async def test_a_pod_of_another_owner_is_not_adopted(api: PodApi, queue: Queue) -> None:
     built = queue.build()
-    await api.create(built)
+    first = await api.create(built)
     other = copy.deepcopy(built)
     other["metadata"]["ownerReferences"][0]["uid"] = "00000000-0000-4000-8000-0000000000ff"
     [result] = await create_many(api, [other])
     assert isinstance(result.error, Refused)
     assert result.error.reason == "NameTaken"
-    assert result.pod is None
+    assert created(result.pod).uid == first.uid
+    assert not result.adopted
+
+
+async def test_a_pod_that_was_edited_gets_labels_and_owner_back(api: PodApi, queue: Queue) -> None:
+    pod = await api.create(queue.build())
+    await queue.patch(
+        pod, {"metadata": {"labels": dict.fromkeys(queue.ref.labels()), "ownerReferences": None}}
+    )
+    edited = await api.get(pod.namespace, pod.name)
+    assert not created(edited).is_labelled
+    restored = created(await api.restore(pod, queue.ref))
+    assert (restored.is_labelled, restored.queue_uid) == (True, queue.ref.uid)
+    assert await api.restore(replace(pod, uid="of-a-namesake"), queue.ref) is None
 
 
 async def test_every_pod_gets_its_own_result_in_order(api: PodApi, queue: Queue) -> None:
