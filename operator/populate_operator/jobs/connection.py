@@ -33,6 +33,7 @@ _SQL_MODE = (
 )
 _ACCESS = frozenset({1044, 1045, 1142, 1143, 1227, 1370, 1698, 1820, 1862, 3118, 3955, 4151})
 _UNREACHABLE = frozenset({1040, 1129, 1130, 1203, 2002, 2003, 2005, 2026, 2027, 2059, 2061}) | LOST
+_LONGEST_TEXT = 1000  # servers use 512 bytes; it goes into a condition, which the API server has to keep
 _MINIMUM = {"MySQL": (8, 0), "MariaDB": (10, 6)}
 
 
@@ -158,7 +159,7 @@ def is_worth_another_try(error: BaseException) -> bool:
 def explain(error: BaseException, address: Address) -> JobsError:
     """Turn a driver's error into one that says what to do."""
     code = error_code(error)
-    text = str(error.args[-1]) if error.args else type(error).__name__
+    text = (str(error.args[-1]) if error.args else type(error).__name__)[:_LONGEST_TEXT]
     if code in _ACCESS:
         return AccessDenied(f"{address}: {text}; check the credentials and the account's privileges")
     if code in BUSY:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from populate_operator.jobs import Database, DatabaseUnreachable, RetryPolicy, Timeouts
+from populate_operator.jobs import AccessDenied, Database, DatabaseUnreachable, RetryPolicy, Timeouts
 
 SECRET = "nobody is to read this"
 TEXTS = {
@@ -95,6 +95,17 @@ def test_a_server_that_asks_for_a_file_gets_none(tmp_path: Path) -> None:
         database(port).check()
     assert b"sql_mode" in heard, "the login went through"
     assert SECRET.encode() not in heard
+
+
+def test_an_error_of_megabytes_is_cut() -> None:
+    def serve(connection: socket.socket) -> None:
+        connection.sendall(_packet(0, _greeting()))
+        connection.recv(65536)
+        connection.sendall(_packet(2, struct.pack("<BH", 255, 1045) + b"#28000" + b"no entry " * 1_000_000))
+
+    with listening(serve) as port, pytest.raises(AccessDenied, match="check the credentials") as refused:
+        database(port).check()
+    assert len(str(refused.value)) < 1200
 
 
 def _packet(number: int, payload: bytes) -> bytes:
