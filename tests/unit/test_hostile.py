@@ -8,6 +8,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +31,8 @@ from tests.unit.queue.builders import failed_pod, make_pod, make_spec, spec_json
 
 QUEUE = QueueRef("populate.datajoint.io/v1alpha1", "lab", "sorting", "queue-uid")
 NESTED = ["[" * 4096, '{"a":' * 1000, "[" * 2000 + "]" * 2000, '{"error_message":' + "[" * 4000]
+
+TESTS = Path(__file__).resolve().parents[1]
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -140,3 +144,16 @@ def test_a_spec_of_any_shape_is_read_or_refused(fields: dict[str, Any]) -> None:
 def test_a_spec_that_is_none_is_refused(spec: Any) -> None:
     with pytest.raises(InvalidQueueError):
         parse_spec(spec)
+
+
+def test_every_test_that_the_threat_model_names_is_there() -> None:
+    named = re.findall(r"`([\w/]+\.py|…)(?:::(\w+))?`", (TESTS.parent / "SECURITY.md").read_text())
+    assert len(named) > 12
+    sources = {
+        str(path.relative_to(TESTS)).replace("integration/jobs/", "jobs/"): path.read_text()
+        for path in TESTS.rglob("test_*.py")
+    }
+    everything = "".join(sources.values())
+    for file, name in named:
+        text = everything if file == "…" else sources[file]
+        assert f"def {name}(" in text if name else text, f"{file}::{name}"
