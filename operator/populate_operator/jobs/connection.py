@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from pymysql.constants import CR
 from populate_operator.jobs.errors import (
     AccessDenied,
     DatabaseBusy,
+    DatabaseFull,
+    DatabaseReadOnly,
     DatabaseUnreachable,
     JobsError,
     NoSuchSchema,
@@ -33,6 +36,13 @@ _SQL_MODE = (
 )
 _ACCESS = frozenset({1044, 1045, 1142, 1143, 1227, 1370, 1698, 1820, 1862, 3118, 3955, 4151})
 _UNREACHABLE = frozenset({1040, 1129, 1130, 1203, 2002, 2003, 2005, 2026, 2027, 2059, 2061}) | LOST
+_CROWDED = frozenset({1040, 1203})  # no connection is left, of the server's or of the account's
+_READ_ONLY = frozenset({1836, 1874, 3989})  # and 1290, which stands for many an option
+_FULL = frozenset({1021, 1114, 3675})
+_STORAGE = frozenset({1026, 1030})  # an error of the file system, told by its number
+# A peer that is gone without a word is noticed within about ten seconds, also in the middle of a statement,
+# however long that may take: its kernel answers in its stead while it lives.
+_DEAD_PEER = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 10_000}
 _LONGEST_TEXT = 1000  # servers use 512 bytes; it goes into a condition, which the API server has to keep
 _MINIMUM = {"MySQL": (8, 0), "MariaDB": (10, 6)}
 
@@ -41,7 +51,7 @@ _MINIMUM = {"MySQL": (8, 0), "MariaDB": (10, 6)}
 class Timeouts:
     """Seconds to wait for the server: to accept a connection, to answer, and to take what is sent."""
 
-    connect: float = 10
+    connect: float = 5
     read: float = 600
     write: float = 60
 
@@ -100,7 +110,26 @@ def connect(address: Address) -> Connection[Any]:
         connection.close()
         raise
     connection._read_timeout = timeouts.read  # type: ignore[attr-defined]  # it has no public name
+    _notice_dead_peer(connection._sock)  # type: ignore[attr-defined]  # nor has this
     return connection
+
+
+def _notice_dead_peer(connected: socket.socket) -> None:
+    for name, value in _DEAD_PEER.items():
+        if option := getattr(socket, name, None):  # TCP_USER_TIMEOUT is Linux' own
+            connected.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def is_alive(connection: Connection[Any], seconds: float) -> bool:
+    """Whether the server answers on this connection within `seconds`."""
+    patience, connection._read_timeout = connection._read_timeout, seconds  # type: ignore[attr-defined]
+    try:
+        connection.ping(reconnect=False)
+    except Exception:  # whatever broke it, it is of no use any more
+        return False
+    finally:
+        connection._read_timeout = patience  # type: ignore[attr-defined]
+    return True
 
 
 @contextmanager
@@ -164,6 +193,12 @@ def explain(error: BaseException, address: Address) -> JobsError:
         return AccessDenied(f"{address}: {text}; check the credentials and the account's privileges")
     if code in BUSY:
         return DatabaseBusy(f"{address}: {text}; it was retried in vain, try again later")
+    if code in _READ_ONLY or (code == 1290 and "read" in text and "only" in text):
+        return DatabaseReadOnly(f"{address}: {text}; make the server writable, or name one that is")
+    if code in _FULL or (code in _STORAGE and re.search(r"\b28\b", text)):
+        return DatabaseFull(f"{address}: {text}; make room on the server's disk")
+    if code in _CROWDED:
+        return DatabaseUnreachable(f"{address}: {text}; close connections, or raise the limit of them")
     if code == 1049:
         return NoSuchSchema(f"{address}: {text}; create the schema, or correct its name")
     if code == 1146:

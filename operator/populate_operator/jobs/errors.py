@@ -23,6 +23,14 @@ class AccessDenied(JobsError):
     """The server refused the account, or the account lacks a privilege."""
 
 
+class DatabaseReadOnly(JobsError):
+    """The server, or the schema, takes no writes for now."""
+
+
+class DatabaseFull(JobsError):
+    """The server has no room left for what is to be written."""
+
+
 class UnsupportedServer(JobsError):
     """The server is older than MySQL 8.0 or MariaDB 10.6."""
 

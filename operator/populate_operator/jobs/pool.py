@@ -10,10 +10,10 @@ from typing import Any
 
 from pymysql.connections import Connection
 
-from populate_operator.jobs.connection import Address, connect
+from populate_operator.jobs.connection import Address, connect, is_alive
 from populate_operator.jobs.errors import DatabaseUnreachable
 
-_IDLE_SECONDS = 30.0  # after this an idle connection is proved alive before it is used
+_IDLE_SECONDS = 1.0  # after this an idle connection is proved alive before it is used
 
 
 class Pool:
@@ -55,7 +55,8 @@ class Pool:
                 if not self._idle:
                     return None
                 since, connection = self._idle.pop()
-            if time.monotonic() - since < _IDLE_SECONDS or _is_alive(connection):
+            is_fresh = time.monotonic() - since < _IDLE_SECONDS
+            if is_fresh or is_alive(connection, self.address.timeouts.connect):
                 return connection
             _close(connection)
 
@@ -76,14 +77,6 @@ class Pool:
             idle, self._idle = self._idle, []
         for _, connection in idle:
             _close(connection)
-
-
-def _is_alive(connection: Connection[Any]) -> bool:
-    try:
-        connection.ping(reconnect=False)
-    except Exception:  # whatever broke it, it is of no use any more
-        return False
-    return True
 
 
 def _close(connection: Connection[Any]) -> None:

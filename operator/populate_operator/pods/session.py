@@ -102,7 +102,7 @@ class ApiSession:
         query: Mapping[str, str | int] | None = None,
         body: JsonObject | None = None,
         content_type: str = JSON,
-        timeout: float = 30.0,  # noqa: ASYNC109 - per try, enforced by the HTTP client
+        timeout: float = 35.0,  # noqa: ASYNC109 - per try; an admission webhook may take 30 s
         attempts: int = 6,
     ) -> JsonObject:
         """The object that the server answers with.

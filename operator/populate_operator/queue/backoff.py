@@ -7,7 +7,7 @@ the queue go on at its full width. It is a cache: lost in a restart, the next po
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from populate_operator.pods.view import PodView
@@ -44,6 +44,10 @@ class Backoff:
             return self
         pause = min(FIRST * 2 ** min(self.failures, 10), LONGEST)
         return Backoff(self.failures + 1, now, now + pause, reason, message)
+
+    def without_pause(self) -> Backoff:
+        """The next pod is tried now; the failures still count, should it fail too."""
+        return replace(self, until=None)
 
     def after_observing(self, pods: Iterable[PodView], now: datetime) -> Backoff:
         """No pause any more once a pod that was created after the last failure works."""

@@ -201,8 +201,11 @@ class Effects:
 
 
 def _is_refusal(error: ApiError) -> bool:
-    """Whether the API server said no, as against saying nothing: then the pod may exist."""
-    return not isinstance(error, Unreachable)
+    """Whether the API server said no, as against saying nothing: then the pod may exist.
+
+    429 is a no as well: it turns requests away unread, and a queue that goes on asking makes that worse.
+    """
+    return error.status == 429 or not isinstance(error, Unreachable)
 
 
 def refusal(error: ApiError, reason: str = "PodRefused") -> CannotStart:
@@ -210,6 +213,8 @@ def refusal(error: ApiError, reason: str = "PodRefused") -> CannotStart:
     if isinstance(error, Refused) and error.is_quota:
         message = f"{error.sentence}; raise the namespace's ResourceQuota or lower spec.parallelism"
         return CannotStart("QuotaExceeded", message)
+    if error.status == 429:
+        return CannotStart("ApiOverloaded", f"{error.sentence}; the API server turns requests away")
     return CannotStart(reason, error.sentence)
 
 

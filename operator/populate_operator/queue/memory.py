@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,7 +19,9 @@ from populate_operator.queue.store import Figures
 RATE_WINDOW_SECONDS = 300.0
 _LEAST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=1), timedelta(seconds=10)
 _LOAD = 20  # a figure or refresh that took a second is due again after twenty at the earliest
-FIRST_RETRY, LONGEST_RETRY = 0.5, 4.0  # seconds: back within 5 s of the database's return
+# Seconds. Back within 5 s of the database's return however long it was away: a try that began just before
+# has sent its last SYN after 3 s, and gives up after 5.
+FIRST_RETRY, LONGEST_RETRY = 0.5, 2.5
 
 
 @dataclass(slots=True)
@@ -39,6 +42,7 @@ class Memory:
 
     proved_template: str = ""  # fingerprint of what the last accepted dry run was made of
     known_template: str = ""  # fingerprint of what was last seen
+    known_generation: int = 0  # of the spec
     key_source: KeySourceAnswer = field(default_factory=KeySourceAnswer)
 
     figures: Figures | None = None
@@ -49,8 +53,13 @@ class Memory:
     database_trouble: Trouble | None = None  # as last reported
     failures: int = 0  # passes in a row that could not reach what they needed
 
-    def note_template(self, fingerprint: str) -> None:
-        """A changed template is proved anew, and the pause that the old one earned ends."""
+    def note_spec(self, fingerprint: str, generation: int) -> None:
+        """A changed template is proved anew, and the pause that the old one earned ends.
+
+        Any other change of the spec may be the remedy as well, so that it is tried at once.
+        """
+        if generation != self.known_generation:
+            self.known_generation, self.backoff = generation, self.backoff.without_pause()
         if fingerprint != self.known_template:
             self.known_template, self.backoff = fingerprint, Backoff()
 
@@ -92,8 +101,9 @@ class Memory:
 
 
 def retry_seconds(failures: int) -> float:
-    """Pause before the next try after that many failures in a row."""
-    return min(FIRST_RETRY * 2.0 ** min(failures - 1, 10), LONGEST_RETRY)
+    """Pause before the next try after that many failures in a row, spread: queues share databases."""
+    longest = min(FIRST_RETRY * 2.0 ** min(failures - 1, 10), LONGEST_RETRY)
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - protects nothing
 
 
 def fingerprint(spec: PopulateQueueSpec) -> str:

@@ -104,7 +104,7 @@ class Reconciler:
         return await self._statuses.write(self._generation, health, ())
 
     async def _pass(self, spec: PopulateQueueSpec, is_deleting: bool) -> float:
-        self.memory.note_template(fingerprint(spec))
+        self.memory.note_spec(fingerprint(spec), self._generation)
         found = await self._read(spec)
         factory = PodFactory(self.queue, spec, self.table_id)
         if spec.key_source.from_class and not is_deleting:

@@ -6,6 +6,8 @@ from populate_operator.jobs import (
     AccessDenied,
     CommitInDoubt,
     DatabaseBusy,
+    DatabaseFull,
+    DatabaseReadOnly,
     DatabaseUnreachable,
     IncompatibleJobsTable,
     JobsError,
@@ -18,7 +20,15 @@ from populate_operator.pods.errors import ApiError
 from populate_operator.queue.access import NotReady
 from populate_operator.queue.conditions import Trouble
 
-_DATABASE = (AccessDenied, CommitInDoubt, DatabaseBusy, DatabaseUnreachable, UnsupportedServer)
+_DATABASE = (
+    AccessDenied,
+    CommitInDoubt,
+    DatabaseBusy,
+    DatabaseFull,
+    DatabaseReadOnly,
+    DatabaseUnreachable,
+    UnsupportedServer,
+)
 _ANSWERS = (IncompatibleJobsTable, NoSuchSchema, NoSuchTable, StatementRefused)
 Expected = JobsError | ApiError | NotReady  # what the world may do to a pass; anything else is a bug
 
@@ -34,7 +44,7 @@ def trouble_of(error: Expected) -> Trouble:
 
 
 def is_about_reaching(error: Expected) -> bool:
-    """Whether the database itself could not be used, as against what was looked for in it."""
+    """Whether the database itself could not be read or written, as against what was looked for in it."""
     return isinstance(error, _DATABASE)
 
 

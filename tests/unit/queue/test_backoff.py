@@ -6,8 +6,10 @@ from datetime import timedelta
 
 import pytest
 
+from populate_operator.jobs import Timeouts
 from populate_operator.pods.view import PodView
 from populate_operator.queue.backoff import Backoff
+from populate_operator.queue.memory import Memory, retry_seconds
 from populate_operator.queue.outcome import CannotStart, Disrupted
 from populate_operator.queue.plan import Action, DeletePod, Observed, Settle, next_backoff
 from tests.unit.queue.builders import NOW, ago, failed_pod, job_of, make_pod, observe, succeeded_pod
@@ -60,3 +62,25 @@ def test_other_actions_leave_it_alone() -> None:
     pod = make_pod()
     actions: list[Action] = [DeletePod(pod, "Retention", ""), Settle(job_of(pod), Disrupted("Evicted", ""))]
     assert next_backoff(Observed(backoff=FAILED), actions, NOW) == FAILED
+
+
+def test_a_changed_spec_ends_the_pause_and_the_next_failure_makes_a_longer_one() -> None:
+    paused = Backoff().after_failure(NOW, "QuotaExceeded", "exceeded quota")
+    memory = Memory(known_template="template", known_generation=1, backoff=paused)
+    memory.note_spec("template", 1)
+    assert memory.backoff == paused
+    memory.note_spec("template", 2)
+    assert memory.backoff.is_probing
+    assert not memory.backoff.is_pausing(NOW)
+    assert memory.backoff.after_failure(NOW, "QuotaExceeded", "x").until == NOW + timedelta(seconds=20)
+    memory.note_spec("another", 3)
+    assert memory.backoff == Backoff()
+
+
+def test_tries_again_within_seconds_however_long_it_failed() -> None:
+    pauses = {failures: [retry_seconds(failures) for _ in range(200)] for failures in (1, 2, 3, 9, 9999)}
+    assert all(0.25 <= pause <= 0.5 for pause in pauses[1])
+    assert max(pauses[1]) < max(pauses[2]) < max(pauses[3])
+    assert len(set(pauses[9999])) > 100
+    # Of a try without an answer the last SYN leaves after 3 s; the next try begins this much later.
+    assert max(pauses[9999]) + Timeouts().connect - 3 < 5

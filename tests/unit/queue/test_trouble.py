@@ -7,6 +7,8 @@ import pytest
 from populate_operator.jobs import (
     AccessDenied,
     BadKeySource,
+    DatabaseFull,
+    DatabaseReadOnly,
     DatabaseUnreachable,
     NoSuchSchema,
     NoSuchTable,
@@ -22,6 +24,8 @@ from populate_operator.queue.trouble import Expected, is_about_reaching, is_from
     [
         (DatabaseUnreachable("x"), "DatabaseUnreachable", True, False),
         (AccessDenied("x"), "AccessDenied", True, False),
+        (DatabaseReadOnly("x"), "DatabaseReadOnly", True, False),
+        (DatabaseFull("x"), "DatabaseFull", True, False),
         (NoSuchSchema("x"), "NoSuchSchema", False, True),
         (NoSuchTable("x"), "NoSuchTable", False, True),
         (BadKeySource("x"), "BadKeySource", False, False),  # mostly found without asking the server
