@@ -6,7 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from populate_operator.pods.view import PodView
 from populate_operator.queue.backoff import Backoff
+from populate_operator.queue.one_line import one_line
+from populate_operator.queue.outcome import has_ended
+from populate_operator.queue.plan.lifecycle import is_stuck
 from populate_operator.queue.status import Condition, ConditionStatus, ConditionType, JobCounts, PodCounts
 
 
@@ -24,7 +28,8 @@ class Health:
 
     `database` is the trouble of reaching it, None when it was reached; `is_database_known` is False before
     the first try. `setup` is any other trouble: no such table, a bad key source, an unreadable spec.
-    `stuck_pods` are terminating on nodes that do not answer. `is_refreshed` is False until the first
+    `stuck_pods` are terminating on nodes that do not answer, each with its node; `unscheduled` says for how
+    many pods the scheduler finds no node, and why. `is_refreshed` is False until the first
     refresh has ended; `has_new_jobs`: a refresh has added some since the jobs were counted.
     """
 
@@ -36,6 +41,7 @@ class Health:
     backoff: Backoff = field(default_factory=Backoff)
     is_template_proved: bool = True
     stuck_pods: tuple[str, ...] = ()
+    unscheduled: str = ""
     is_suspended: bool = False
     is_deleting: bool = False
 
@@ -46,6 +52,18 @@ class _Finding:
     status: ConditionStatus
     reason: str
     message: str
+
+
+def name_stuck(pods: Iterable[PodView], now: datetime) -> tuple[str, ...]:
+    """Each pod whose end nobody reports, with the node to look at."""
+    return tuple(f"{pod.name} on node {pod.node}" for pod in pods if is_stuck(pod, now))
+
+
+def say_unscheduled(pods: Iterable[PodView]) -> str:
+    """The scheduler's words about the pods that it finds no node for, long before they are given up on."""
+    waiting = [pod.waiting for pod in pods if not has_ended(pod) and pod.waiting]
+    words = [one.message for one in waiting if one.reason == "Unschedulable"]
+    return one_line(f"{len(words)} pod(s) cannot be scheduled yet: {words[0]}") if words else ""
 
 
 def build_conditions(
@@ -94,7 +112,7 @@ def _ready(health: Health, jobs: JobCounts | None, pods: PodCounts) -> _Finding:
     if health.is_suspended:
         return _Finding("Ready", "True", "Suspended", "suspended: set spec.suspend to false to go on")
     if pods.active or jobs.pending or jobs.reserved or health.has_new_jobs:
-        return _Finding("Ready", "True", "Populating", "populating")
+        return _Finding("Ready", "True", "Populating", health.unscheduled or "populating")
     if jobs.scheduled:
         return _Finding("Ready", "True", "Waiting", "waiting for jobs that are due later")
     if not health.is_refreshed:
@@ -113,6 +131,8 @@ def _database_reachable(health: Health) -> _Finding:
 def _progressing(health: Health, jobs: JobCounts | None, pods: PodCounts) -> _Finding:
     if health.is_deleting:
         return _Finding("Progressing", "True", "Deleting", "its pods are deleted and settled")
+    if health.unscheduled:
+        return _Finding("Progressing", "True", "Unschedulable", health.unscheduled)
     if pods.active:
         return _Finding("Progressing", "True", "PodsActive", "pods are at work")
     if health.database or health.setup or health.backoff.is_probing:

@@ -17,12 +17,11 @@ from populate_operator.queue import plan as p
 from populate_operator.queue.access import AccountReader, NotReady, build_table, resolve_host, table_id
 from populate_operator.queue.background import Background
 from populate_operator.queue.clock import utc_now
-from populate_operator.queue.conditions import Health, Trouble
+from populate_operator.queue.conditions import Health, Trouble, name_stuck, say_unscheduled
 from populate_operator.queue.effects import Effects
 from populate_operator.queue.events import action_events, database_unreachable
 from populate_operator.queue.findings import Findings
 from populate_operator.queue.memory import Memory, fingerprint, retry_seconds
-from populate_operator.queue.plan.lifecycle import is_stuck
 from populate_operator.queue.requests import PodFactory
 from populate_operator.queue.resource import InvalidQueueError, PopulateQueueSpec, parse_spec
 from populate_operator.queue.services import Services
@@ -259,7 +258,7 @@ class Reconciler:
             log.info("database can be used again", **fields)
 
     def _health(self, spec: PopulateQueueSpec, observed: p.Observed, found: Findings) -> Health:
-        memory, now = self.memory, utc_now()
+        memory = self.memory
         refresh_database = memory.refresh_trouble if memory.is_refresh_trouble_database else None
         refresh_setup = None if memory.is_refresh_trouble_database else memory.refresh_trouble
         key_source = memory.key_source.trouble if spec.key_source.from_class else None
@@ -271,7 +270,8 @@ class Reconciler:
             setup=found.setup or key_source or refresh_setup,
             backoff=memory.backoff,
             is_template_proved=memory.is_template_proved,
-            stuck_pods=tuple(pod.name for pod in observed.pods.values() if is_stuck(pod, now)),
+            stuck_pods=name_stuck(observed.pods.values(), utc_now()),
+            unscheduled=say_unscheduled(observed.pods.values()),
             is_suspended=spec.suspend,
             is_deleting=observed.is_deleting,
         )

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from populate_operator.queue.backoff import Backoff
-from populate_operator.queue.conditions import Health, Trouble
+from populate_operator.queue.conditions import Health, Trouble, name_stuck, say_unscheduled
 from populate_operator.queue.progress import build_target, eta_text, rate_text, settled_per_minute
 from populate_operator.queue.report import Facts, build_recent_error, build_status, count_pods
 from populate_operator.queue.status import (
@@ -95,6 +95,7 @@ def test_what_another_version_wrote_is_read_as_far_as_it_goes() -> None:
         ("Progressing", Health(database=AWAY), {}, ("False", "Blocked")),
         ("Progressing", Health(is_suspended=True), {"jobs": JobCounts(pending=1)}, ("False", "Suspended")),
         ("Progressing", Health(is_deleting=True), {}, ("True", "Deleting")),
+        ("Progressing", Health(unscheduled="no room"), {"pods": (make_pod(),)}, ("True", "Unschedulable")),
         ("Degraded", Health(), {}, ("False", "AsExpected")),
         ("Degraded", Health(stuck_pods=("a",)), {}, ("True", "PodsStuck")),
         ("Degraded", Health(backoff=BACKOFF), {}, ("True", "ImagePullBackOff")),
@@ -122,6 +123,23 @@ def test_stuck_pods_are_named_with_the_remedies() -> None:
     assert "4 pod(s)" in degraded.message
     assert "a, b, c, ..." in degraded.message
     assert "lostPodTimeoutSeconds" in degraded.message
+
+
+def test_a_stuck_pod_is_named_with_its_node() -> None:
+    pods = [make_pod("a", node="rack-7", deleting_since=ago(61)), make_pod("b", deleting_since=ago(59))]
+    assert name_stuck(pods, NOW) == ("a on node rack-7",)
+
+
+def test_the_scheduler_is_quoted_while_pods_wait_for_room() -> None:
+    words = "0/3 nodes are available:\n3 Insufficient memory."
+    waiting = [pending_pod(name, "Unschedulable", words) for name in "ab"]
+    gated = pending_pod("c", "SchedulingGated", "held back")
+    said = say_unscheduled([make_pod("d"), gated, *waiting])
+    assert said == "2 pod(s) cannot be scheduled yet: 0/3 nodes are available: 3 Insufficient memory."
+    assert say_unscheduled([make_pod("d"), gated]) == ""
+    ready = status(Health(unscheduled=said), pods=tuple(waiting)).condition("Ready")
+    assert ready is not None
+    assert ready.message == said
 
 
 def test_a_transition_is_dated_only_where_the_status_changed() -> None:
