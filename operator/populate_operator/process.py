@@ -22,6 +22,7 @@ from populate_operator.pods.session import ApiSession, connect
 from populate_operator.pods.watch import PodWatch
 from populate_operator.probes import serve_probes
 from populate_operator.queue.fleet import Fleet
+from populate_operator.queue.points import Reached, nobody
 from populate_operator.queue.services import NotLeading, Services
 from populate_operator.settings import Settings
 
@@ -33,11 +34,14 @@ CRD_SECONDS = 5.0  # between looks for a CRD that is not installed yet
 PASS_LIMIT = 600.0  # seconds of one pass: every call in it has a timeout far below
 
 
-async def serve(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT. Raises LeadershipLost, after which the process should start afresh."""
+async def serve(settings: Settings, reached: Reached = nobody) -> None:
+    """Run until SIGTERM or SIGINT, and tell `reached` of each Point that a queue comes to.
+
+    Raises LeadershipLost, after which the process should start afresh.
+    """
     session = await connect()
     stop = asyncio.Event()
-    operator = Operator(settings, session, stop)
+    operator = Operator(settings, session, stop, reached)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
@@ -65,8 +69,10 @@ async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
 class Operator:
     """What this process does while it leads, and what it says to the probes."""
 
-    def __init__(self, settings: Settings, session: ApiSession, stop: asyncio.Event) -> None:
-        self._settings, self._session, self._stop = settings, session, stop
+    def __init__(
+        self, settings: Settings, session: ApiSession, stop: asyncio.Event, reached: Reached
+    ) -> None:
+        self._settings, self._session, self._stop, self._reached = settings, session, stop, reached
         self._election = LeaderElection(
             session, namespace=settings.own_namespace, name=LEASE, identity=settings.identity
         )
@@ -111,6 +117,7 @@ class Operator:
             runner_script=resources.files("populate_operator.pods").joinpath("runner.py").read_text(),
             may_write=self._election.is_leader,
             on_completed=self._fleet.completed,
+            reached=self._reached,
         )
 
     async def _wait_for_crd(self, queues: QueueApi) -> None:

@@ -9,9 +9,11 @@ from contextlib import ExitStack
 import pytest
 
 from dev.cluster import Cluster, current
+from dev.cluster.nodes import ExtraNode, extra_node
 from dev.console import SetupError
 from tests.e2e.lab.database import ClusterDatabase, running_database
 from tests.e2e.lab.operator import Operator, installed
+from tests.e2e.lab.playground import small_cluster_beside
 from tests.e2e.lab.queues import RESOURCE
 from tests.e2e.lab.workplace import Workplace, opened
 
@@ -24,8 +26,16 @@ def _is_native() -> bool:
 
 
 # Losing a node, fake nodes and leaving no trace concern clusters of our own processes, not foreign ones.
-# Only there is the API server's audit log at hand.
-collect_ignore = [] if _is_native() else ["test_native_cluster.py", "test_bench_launch.py", "test_rbac.py"]
+# Only there is the API server's audit log at hand, and a pod's address reached from this machine.
+NATIVE = [
+    "test_availability.py",
+    "test_bench_launch.py",
+    "test_crash_points.py",
+    "test_lost_node.py",
+    "test_native_cluster.py",
+    "test_rbac.py",
+]
+collect_ignore = [] if _is_native() else NATIVE
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,6 +47,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def cluster() -> Cluster:
     """The running cluster, as `make cluster-up` left it."""
     return current()
+
+
+@pytest.fixture(scope="session")
+def small_cluster(cluster: Cluster) -> Iterator[Cluster]:
+    """A cluster beside it, which tests may damage: native ones alone."""
+    with small_cluster_beside(cluster) as small:
+        yield small
+
+
+@pytest.fixture(scope="session")
+def second_node(small_cluster: Cluster) -> Iterator[ExtraNode]:
+    """A real node of the small cluster; who cuts it off heals it."""
+    with extra_node(small_cluster) as node:
+        yield node
 
 
 @pytest.fixture

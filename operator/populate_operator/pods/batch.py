@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from populate_operator.pods.client import PodApi
@@ -26,9 +26,14 @@ class CreateResult:
     adopted: bool = False  # it existed already, and is ours
 
 
-async def create_many(api: PodApi, pods: Sequence[JsonObject]) -> list[CreateResult]:
-    """Create pods as `build_pod` made them, as many at once as `api` allows; results in their order."""
-    return list(await asyncio.gather(*(_create(api, pod) for pod in pods)))
+async def create_many(
+    api: PodApi, pods: Sequence[JsonObject], on_created: Callable[[], None] = lambda: None
+) -> list[CreateResult]:
+    """Create pods as `build_pod` made them, as many at once as `api` allows; results in their order.
+
+    `on_created` is called after each pod that was created, while others are still on their way.
+    """
+    return list(await asyncio.gather(*(_create(api, pod, on_created) for pod in pods)))
 
 
 async def release_many(api: PodApi, pods: Iterable[PodView]) -> list[PodView | ApiError | None]:
@@ -43,14 +48,16 @@ async def delete_many(
     return list(await asyncio.gather(*(_delete(api, pod, grace_seconds) for pod in pods)))
 
 
-async def _create(api: PodApi, pod: JsonObject) -> CreateResult:
+async def _create(api: PodApi, pod: JsonObject, on_created: Callable[[], None]) -> CreateResult:
     name = pod["metadata"]["name"]
     try:
-        return CreateResult(name, await api.create(pod))
+        created = await api.create(pod)
     except Conflict:
         return await _adopt(api, pod)
     except ApiError as error:
         return CreateResult(name, error=error)
+    on_created()
+    return CreateResult(name, created)
 
 
 async def _adopt(api: PodApi, pod: JsonObject) -> CreateResult:

@@ -17,6 +17,7 @@ from populate_operator.queue.clock import utc_now
 from populate_operator.queue.conditions import Trouble
 from populate_operator.queue.events import EventText, refreshed
 from populate_operator.queue.memory import Memory, retry_seconds
+from populate_operator.queue.points import Point
 from populate_operator.queue.requests import PodFactory
 from populate_operator.queue.resource import PopulateQueueSpec
 from populate_operator.queue.services import Services
@@ -59,6 +60,7 @@ class Background:
     async def _run_refresh(self, spec: PopulateQueueSpec, store: QueueStore) -> None:
         try:
             result = await store.refresh(spec)
+            self._services.reached(Point.REFRESHED)
             await self._release_abandoned(store)
         except (JobsError, ApiError) as error:
             log.warning("refresh failed", queue=self._queue.name, error=str(error))

@@ -20,6 +20,7 @@ from populate_operator.queue.clock import utc_now
 from populate_operator.queue.events import rejected
 from populate_operator.queue.memory import Memory
 from populate_operator.queue.outcome import CannotStart, Complete, Failed, Ignored
+from populate_operator.queue.points import Point
 from populate_operator.queue.requests import PodFactory
 from populate_operator.queue.services import Services
 from populate_operator.queue.store import QueueStore
@@ -84,6 +85,8 @@ class Effects:
         found = await asyncio.gather(*(self._services.api.get(self._queue.namespace, name) for name in names))
         await self._recognize([pod for pod in found if pod])
         missing = frozenset(name for name, pod in zip(names, found, strict=True) if pod is None)
+        if missing:
+            self._services.reached(Point.GONE)
         return replace(observed, gone=observed.gone | missing)
 
     async def _recognize(self, pods: Sequence[PodView]) -> None:
@@ -113,7 +116,9 @@ class Effects:
         settled = _of(p.Settle, actions)
         if not settled or self._store is None or observed.reservations is None:
             return observed
+        self._services.reached(Point.SETTLE)
         effective = await self._store.settle([(one.job, one.outcome) for one in settled])
+        self._services.reached(Point.SETTLED)
         self._count([one for one, took in zip(settled, effective, strict=True) if took])
         # Whether or not it took effect, the row is not ours any more.
         ended = {one.job.pod for one in settled}
@@ -136,6 +141,7 @@ class Effects:
                 return observed
             job = await self._store.take_back(action.pod, version=self._factory.version)
             if job:
+                self._services.reached(Point.TAKEN_BACK)
                 observed = replace(observed, reservations={**observed.reservations, job.pod: job})
             else:
                 observed = replace(observed, held_elsewhere=observed.held_elsewhere | {action.pod.name})
@@ -145,8 +151,11 @@ class Effects:
         for action in _of(p.Reserve, actions):
             if self._store is None or observed.reservations is None:
                 return observed
+            self._services.reached(Point.RESERVE)
             limit = min(action.limit, PORTION)
             new = await self._store.reserve(limit, queue=self._queue.name, version=self._factory.version)
+            if new:
+                self._services.reached(Point.RESERVED)
             self._memory.figures_stale = True
             due = observed.due if len(new) == limit else 0
             held = {**observed.reservations, **{job.pod: job for job in new}}
@@ -184,8 +193,13 @@ class Effects:
             self._services.fence()
             portion = wanted[start : start + PORTION]
             pods = [build_pod(self._factory.request(action.job)) for action in portion]
-            refused |= await self._take_in(await create_many(self._services.api, pods))
+            self._services.reached(Point.CREATE)
+            results = await create_many(self._services.api, pods, self._note_created)
+            refused |= await self._take_in(results)
         return replace(observed, refused=refused, gone=observed.gone - {action.job.pod for action in wanted})
+
+    def _note_created(self) -> None:
+        self._services.reached(Point.CREATED)
 
     async def _take_in(self, results: Sequence[CreateResult]) -> dict[str, CannotStart]:
         # A name that is ours alone and yet taken: by our own pod, which someone gave another owner.

@@ -150,11 +150,6 @@ def retry_delay(retry: Retry, attempt: int) -> float:
     return min(retry.backoff_seconds * 2.0**doublings, retry.max_backoff_seconds)
 
 
-def attempts_after(outcome: Outcome, attempt: int) -> int:
-    """How many attempts count once attempt number `attempt` had this outcome."""
-    return attempt - 1 if isinstance(outcome, Disrupted | CannotStart) else attempt
-
-
 @dataclass(frozen=True, slots=True)
 class _Failure:
     message: str

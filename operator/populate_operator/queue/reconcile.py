@@ -22,6 +22,7 @@ from populate_operator.queue.effects import Effects
 from populate_operator.queue.events import action_events, database_unreachable
 from populate_operator.queue.findings import Findings
 from populate_operator.queue.memory import Memory, fingerprint, retry_seconds
+from populate_operator.queue.points import Point
 from populate_operator.queue.requests import PodFactory
 from populate_operator.queue.resource import InvalidQueueError, PopulateQueueSpec, parse_spec
 from populate_operator.queue.services import Services
@@ -90,6 +91,8 @@ class Reconciler:
             await self._services.queues.set_finalizer(self.queue, metadata, present=True)
         except Conflict:
             return  # the change that we missed is on its way and brings another pass
+        if QUEUE_FINALIZER not in (metadata.get("finalizers") or ()):
+            self._services.reached(Point.QUEUE_HELD)
 
     async def _report_invalid(self, message: str, is_deleting: bool) -> float:
         if is_deleting:  # without a spec nothing can be settled; another queue of the table re-pends the rows
@@ -140,15 +143,8 @@ class Reconciler:
         account = await self._accounts.account(spec.database)
         key_source = self.memory.key_source.query if spec.key_source.from_class else spec.key_source.query
         host = await resolve_host(spec.database.host, self.queue.namespace)
-        made_of = (
-            spec.database,
-            host,
-            account,
-            key_source,
-            spec.restrictions,
-            spec.keep_completed,
-            spec.priority,
-        )
+        policy = spec.restrictions, spec.keep_completed, spec.priority
+        made_of = spec.database, host, account, key_source, policy
         if self._store is None or self._store_made_of != made_of:
             owner = owner_of(self._services.installation, self.queue.uid)
             table = build_table(spec, host, account, key_source)
@@ -217,7 +213,9 @@ class Reconciler:
     async def _release_queue(self) -> None:
         fresh = await self._services.queues.get(self.queue)
         if fresh:
+            self._services.reached(Point.QUEUE_RELEASE)
             await self._services.queues.set_finalizer(self.queue, fresh["metadata"], present=False)
+            self._services.reached(Point.QUEUE_RELEASED)
 
     # --- report -----------------------------------------------------------------------------------
 

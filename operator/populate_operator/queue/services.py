@@ -11,6 +11,7 @@ from populate_operator.pods.events import EventRecorder
 from populate_operator.pods.queues import QueueApi
 from populate_operator.pods.session import ApiSession
 from populate_operator.pods.watch import PodWatch
+from populate_operator.queue.points import Reached, nobody
 
 
 class NotLeading(Exception):
@@ -32,6 +33,7 @@ class Services:
     runner_script: str  # text of pods/runner.py
     may_write: Callable[[], bool]  # whether this replica still leads
     on_completed: Callable[[str], None]  # told the `table_id` whose jobs were completed
+    reached: Reached = nobody  # told of the moments between which nothing may be lost
 
     def fence(self) -> None:
         """Raise NotLeading unless this replica still leads; asked before each batch of effects."""

@@ -11,12 +11,14 @@ from populate_operator.pods.errors import ApiError
 from populate_operator.pods.view import PodView
 from populate_operator.queue import plan as p
 from populate_operator.queue.clock import utc_now
+from populate_operator.queue.points import Point
 from populate_operator.queue.services import Services
 
 Tidying = p.ReleasePod | p.DeletePod
 _Id = tuple[type, str]
 
 RETRY_SECONDS = 1.0
+PORTION = 100  # pods between two looks at the lease
 
 
 class Tidier:
@@ -53,7 +55,12 @@ class Tidier:
 
     async def _tidy(self, actions: Sequence[Tidying]) -> None:
         try:
-            failed = [*await self._release(actions), *await self._delete(actions)]
+            failed: list[Tidying] = []
+            for start in range(0, len(actions), PORTION):
+                if not self._services.may_write():  # another replica plans the same
+                    return
+                portion = actions[start : start + PORTION]
+                failed += [*await self._release(portion), *await self._delete(portion)]
             self._busy.difference_update({_id(one) for one in actions} - {_id(one) for one in failed})
             self._wake()
             if failed:  # tried again, but not at once
@@ -64,7 +71,11 @@ class Tidier:
 
     async def _release(self, actions: Sequence[Tidying]) -> list[Tidying]:
         releases = [action for action in actions if isinstance(action, p.ReleasePod)]
+        if releases:
+            self._services.reached(Point.RELEASE)
         answers = await release_many(self._services.api, [action.pod for action in releases])
+        if releases:
+            self._services.reached(Point.RELEASED)
         for pod in answers:
             if isinstance(pod, PodView):
                 self._services.watch.remember(pod)
@@ -83,6 +94,8 @@ class Tidier:
                 else:  # known before the watch tells, so that it is not asked for twice
                     since = action.pod.deleting_since or utc_now()
                     self._services.watch.remember(replace(action.pod, deleting_since=since))
+            if some:
+                self._services.reached(Point.DELETED)
         return failed
 
 

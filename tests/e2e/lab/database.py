@@ -7,7 +7,7 @@ import secrets
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pymysql
@@ -25,10 +25,18 @@ class ClusterDatabase:
     cluster: Cluster
     namespace: str
     port: int
+    address: str = ""
 
     @property
     def host(self) -> str:
-        return f"mysql.{self.namespace}.svc"
+        return self.address or f"mysql.{self.namespace}.svc"
+
+    def seen_from_here(self) -> ClusterDatabase:
+        """The same under an address that programs of this machine and pods share; native clusters only."""
+        address = self.cluster.kubectl(
+            "get", "pod", "-n", self.namespace, "-l", "app=mysql", "-o", "jsonpath={.items[0].status.podIP}"
+        )
+        return replace(self, address=address)
 
     def connect(self, **options: Any) -> pymysql.Connection[Any]:
         return pymysql.connect(

@@ -10,17 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from populate_operator.jobs import Fence, Release
 from populate_operator.pods.view import PodView
 from populate_operator.queue.backoff import Backoff
-from populate_operator.queue.outcome import (
-    CannotStart,
-    Complete,
-    Failed,
-    Ignored,
-    Outcome,
-    RetryLater,
-    attempts_after,
-)
+from populate_operator.queue.outcome import CannotStart, Complete, Failed, Ignored, Outcome
 from populate_operator.queue.plan import (
     Action,
     CheckGone,
@@ -42,9 +35,12 @@ from populate_operator.queue.plan import (
     plan,
 )
 from populate_operator.queue.resource import PopulateQueueSpec
+from populate_operator.queue.store import build_settlement
+from tests.unit.jobs.builders import build_target
 from tests.unit.queue.builders import NOW, make_pod
 
 MAX_PASSES = 60
+KEY = build_target().keys.key({"subject": 1, "method": "otsu"})  # any: what becomes of a row ignores it
 
 
 class OperatorDiedError(Exception):
@@ -281,9 +277,10 @@ class Operator:
             case Ignored():
                 row.status = "ignore"
             case _:
-                delay = outcome.delay if isinstance(outcome, RetryLater) else 0
-                row.status, row.host, row.due = "pending", "", world.now + timedelta(seconds=delay)
-                row.attempts = attempts_after(outcome, job.attempt)
+                released = build_settlement(KEY, Fence("", job.pod), job, outcome)
+                assert isinstance(released, Release)
+                row.status, row.host, row.due = "pending", "", world.now + timedelta(seconds=released.delay)
+                row.attempts = job.attempt if released.counted else job.attempt - 1
 
     def _take_back(self, pod: PodView, seen: Observed) -> Observed:
         row = self.world.rows.setdefault(pod.key, Row())

@@ -1,0 +1,100 @@
+"""Letting pods go beside the passes: what is asked of the API server, and what a deposed replica leaves.
+
+The API server here records what it is asked; the real one is in tests/integration and tests/e2e.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import cast
+
+import pytest
+
+from populate_operator.pods.errors import Unreachable
+from populate_operator.pods.view import PodView
+from populate_operator.queue import plan as p
+from populate_operator.queue import tidying
+from populate_operator.queue.points import Point
+from populate_operator.queue.services import Services
+from populate_operator.queue.tidying import PORTION, Tidier
+from tests.unit.queue.builders import make_pod
+
+
+@dataclass
+class Recorder:
+    """The parts of Services that a Tidier uses."""
+
+    leads_for: int = 1_000  # how many looks at the lease find it held
+    fails: set[str] = field(default_factory=set)
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    known: dict[str, PodView] = field(default_factory=dict)
+
+    @property
+    def api(self) -> Recorder:
+        return self
+
+    @property
+    def watch(self) -> Recorder:
+        return self
+
+    def reached(self, _point: Point) -> None:
+        pass
+
+    def may_write(self) -> bool:
+        self.leads_for -= 1
+        return self.leads_for >= 0
+
+    async def release(self, pod: PodView) -> PodView:
+        self._ask("release", pod)
+        return pod
+
+    async def delete(self, pod: PodView, *, grace_seconds: int | None = None) -> None:
+        self._ask("delete" if grace_seconds is None else "force", pod)
+
+    def _ask(self, what: str, pod: PodView) -> None:
+        self.asked.append((what, pod.name))
+        if pod.name in self.fails:
+            raise Unreachable("cut")
+
+    def remember(self, pod: PodView) -> None:
+        self.known[pod.name] = pod
+
+
+async def tidy(recorder: Recorder, *actions: p.Action) -> Tidier:
+    """A Tidier that has done what it was given."""
+    woken = asyncio.Event()
+    tidier = Tidier(cast(Services, recorder), woken.set)
+    tidier.start(actions)
+    async with asyncio.timeout(5):
+        await woken.wait()
+    return tidier
+
+
+async def test_pods_are_released_and_deleted_and_known_to_be() -> None:
+    pods = [make_pod(name) for name in "abc"]
+    release, delete = p.ReleasePod(pods[0]), p.DeletePod(pods[1], "Surplus", "")
+    force = p.DeletePod(pods[2], "NodeLost", "", force=True)
+    recorder = Recorder()
+    tidier = await tidy(recorder, release, delete, force)
+    assert recorder.asked == [("release", "a"), ("delete", "b"), ("force", "c")]
+    assert recorder.known["b"].deleting_since is not None
+    assert not any(tidier.is_busy_with(action) for action in (release, delete, force))
+
+
+async def test_what_failed_is_kept_back_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tidying, "RETRY_SECONDS", 3600.0)
+    good, bad = (p.ReleasePod(make_pod(name)) for name in ("good", "bad"))
+    tidier = await tidy(Recorder(fails={"bad"}), good, bad)
+    assert not tidier.is_busy_with(good)
+    assert tidier.is_busy_with(bad)
+    await tidier.close()
+    assert not tidier.is_busy_with(bad)
+
+
+async def test_a_deposed_replica_stops_between_two_portions() -> None:
+    releases = [p.ReleasePod(make_pod(f"p{n}")) for n in range(3 * PORTION)]
+    recorder = Recorder(leads_for=2)
+    tidier = await tidy(recorder, *releases)
+    assert len(recorder.asked) == 2 * PORTION
+    assert not any(tidier.is_busy_with(action) for action in releases)
