@@ -20,7 +20,7 @@ class Loud(PerTrial):
 """
 TRIALS = [  # of at most 20 characters
     'it\'s "q" `t` %s %% %',
-    "0\0 \\' \N{SLEEPING SYMBOL}電 $(X) $$ `id`",
+    "0\0 \\' \N{SLEEPING SYMBOL}電 $(X) $$ `i`",
     "a\n' OR '1'='1'; -- ",
 ]
 
