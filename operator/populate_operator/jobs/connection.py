@@ -49,11 +49,16 @@ _MINIMUM = {"MySQL": (8, 0), "MariaDB": (10, 6)}
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds to wait for the server: to accept a connection, to answer, and to take what is sent."""
+    """Seconds to wait for the server: to accept a connection, to answer, and to take what is sent.
+
+    `idle` is how long the server waits for us. One that was frozen or cut off in the middle of a transaction
+    holds its locks until then, and by the server's own default that is eight hours.
+    """
 
     connect: float = 5
     read: float = 600
     write: float = 60
+    idle: int = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,7 @@ def connect(address: Address) -> Connection[Any]:
                 charset="utf8mb4",
                 autocommit=True,
                 sql_mode=_SQL_MODE,
-                init_command="SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+                init_command=f"SET SESSION wait_timeout = {timeouts.idle:d}",
                 connect_timeout=timeouts.connect,
                 # What listens there may be no database, and wait for us to speak first.
                 read_timeout=min(timeouts.connect, timeouts.read),
@@ -102,6 +107,7 @@ def connect(address: Address) -> Connection[Any]:
                 program_name="populate-operator",
                 **arguments,
             )
+            connection.query("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
     except (pymysql.err.Error, OSError) as error:
         raise explain(error, address) from error
     try:

@@ -2,6 +2,7 @@
 
 - a statement that the server refuses costs no connection: the queue may be asked before it is declared
 - a connection that died while it was idle is not noticed by whoever is given it next
+- a client that was frozen in the middle of a transaction keeps its locks for a limited time
 - the connections of an account that nobody holds any more are closed
 - a program that ends with open connections ends in silence
 """
@@ -14,11 +15,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pymysql
 import pytest
 
 from dev.cache import REPOSITORY
 from dev.databases import Database, Server
-from populate_operator.jobs import StatementRefused
+from populate_operator.jobs import StatementRefused, Timeouts
+from populate_operator.jobs.connection import connect
 from populate_operator.jobs.database import Statement
 from tests.integration.jobs.arena import account, create_work, rows
 
@@ -53,6 +56,21 @@ def test_a_connection_that_died_idle_is_not_noticed(database: Database) -> None:
     assert table.reserve({"item_id": 1})
     kill_idle()
     assert len(table.reserve_many(3, owner="owner", hosts=["a", "b", "c"])) == 2
+
+
+def test_a_frozen_client_keeps_no_locks(database: Database) -> None:
+    table = create_work(database, 1)
+    table.refresh()
+    change = f"UPDATE `{database.name}`.`~~work` SET priority = %s"
+    frozen = connect(account(database.server, timeouts=Timeouts(idle=1)).address)
+    frozen.begin()
+    rows(frozen, change, (1,))
+    with database.connect() as other:
+        rows(other, "SET SESSION innodb_lock_wait_timeout = 600")
+        rows(other, change, (2,))  # waits for the lock; pytest's timeout ends it
+    assert [job.priority for job in table.pending] == [2]
+    with pytest.raises(pymysql.err.OperationalError):
+        frozen.commit()
 
 
 def test_connections_go_with_their_account(server: Server, database: Database) -> None:
