@@ -170,7 +170,9 @@ class Effects:
         try:
             await self._factory.prepare(self._services)
             await self._services.api.prove(build_pod(self._factory.sample()))
-        except Refused as error:
+        except (Refused, Unreachable) as error:
+            if not is_refusal(error):
+                raise
             return await self._rejected(observed, refusal(error, "TemplateRejected"))
         except ValueError as error:
             return await self._rejected(observed, CannotStart("TemplateRejected", str(error)))
@@ -210,11 +212,11 @@ class Effects:
         return {
             one.name: refusal(one.error)
             for one in results
-            if one.error and one not in ours and _is_refusal(one.error)
+            if one.error and one not in ours and is_refusal(one.error)
         }
 
 
-def _is_refusal(error: ApiError) -> bool:
+def is_refusal(error: ApiError) -> bool:
     """Whether the API server said no, as against saying nothing: then the pod may exist.
 
     429 is a no as well: it turns requests away unread, and a queue that goes on asking makes that worse.
@@ -228,7 +230,10 @@ def refusal(error: ApiError, reason: str = "PodRefused") -> CannotStart:
         message = f"{error.sentence}; raise the namespace's ResourceQuota or lower spec.parallelism"
         return CannotStart("QuotaExceeded", message)
     if error.status == 429:
-        return CannotStart("ApiOverloaded", f"{error.sentence}; the API server turns requests away")
+        return CannotStart(
+            "ApiOverloaded",
+            f"{error.sentence}; the API server is overloaded; one pod is tried again after each pause",
+        )
     return CannotStart(reason, error.sentence)
 
 
