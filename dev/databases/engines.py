@@ -40,7 +40,7 @@ class Engine:
         """The server's command line; the SQL file `accounts` runs before it listens."""
         address = ["--bind-address=127.0.0.1", f"--port={port}"]
         files = [f"--datadir={datadir}", f"--init-file={accounts}"]
-        return [*self.program, *_user(), *SHARED, *self.options, *address, *files]
+        return [*self.program, *_user(), *SHARED, *address, *self.options, *files]
 
     def initialise_command(self, datadir: Path) -> list[str]:
         """Fills the absent or empty `datadir`."""

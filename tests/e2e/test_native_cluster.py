@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,8 +24,9 @@ import pytest
 from dev.cache import REPOSITORY, cache_dir
 from dev.cluster import Cluster, cgroups, current, fake_nodes, node_images, nodes
 from dev.cluster.layout import state_root
-from dev.cluster.nodes import ExtraNode, extra_node
+from dev.cluster.nodes import ExtraNode
 from dev.console import SetupError
+from tests.e2e.lab.playground import dev_cluster
 
 SETTINGS = (
     "net/ipv4/ip_forward",
@@ -53,12 +53,6 @@ ON_FAKE_NODES: dict[str, Any] = {
     "tolerations": [{"key": fake_nodes.KEY, "operator": "Exists"}],
 }
 NOTE = "kwok.populate.datajoint.io"
-
-
-def dev_cluster(command: str, name: str, *arguments: str) -> None:
-    words = [sys.executable, "-m", "dev.cluster", command, "--name", name, *arguments]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 def traces(name: str) -> dict[str, set[str]]:
@@ -114,23 +108,6 @@ def test_cluster_down_leaves_nothing() -> None:
     assert left == {kind: set() for kind in before}
     visible = {kind for kind, found in during.items() if found - before[kind]}
     assert visible >= {"links", "routes", "cgroups", "processes", "folders"}
-
-
-@pytest.fixture(scope="module")
-def small_cluster(cluster: Cluster) -> Iterator[Cluster]:
-    """A cluster with two fake nodes and the operator's image, which these tests may damage."""
-    name = "playground"
-    dev_cluster("up", name, "--fake-nodes", "2")
-    small = current(name)
-    node_images.copy(cluster.state.layout().node(1), small.state.layout().node(1), [IMAGE])
-    yield small
-    dev_cluster("down", name)
-
-
-@pytest.fixture(scope="module")
-def second_node(small_cluster: Cluster) -> Iterator[ExtraNode]:
-    with extra_node(small_cluster) as node:
-        yield node
 
 
 @pytest.fixture(scope="module")

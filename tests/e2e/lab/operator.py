@@ -53,8 +53,11 @@ class Operator:
 
 
 @contextmanager
-def installed(cluster: Cluster, watched: Sequence[str]) -> Iterator[Operator]:
-    """Install by Helm for `watched` namespaces only, so that sessions do not serve each other's queues."""
+def installed(cluster: Cluster, watched: Sequence[str], *changes: str) -> Iterator[Operator]:
+    """Install by Helm for `watched` namespaces only, so that sessions do not serve each other's queues.
+
+    `changes`: further values of the chart, as `--set` takes them.
+    """
     namespace = f"e2e-op-{secrets.token_hex(3)}"
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRD))
     cluster.kubectl("create", "namespace", namespace)
@@ -64,6 +67,7 @@ def installed(cluster: Cluster, watched: Sequence[str]) -> Iterator[Operator]:
         "image.tag=dev",
         "crds.install=false",
         f"watchNamespaces={{{','.join(watched)}}}",
+        *changes,
     ]
     options = [part for value in values for part in ("--set", value)]
     access: list[str | Path] = [

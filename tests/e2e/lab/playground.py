@@ -1,0 +1,54 @@
+"""A second cluster, which tests may damage: two fake nodes, the operator's image, a database on the host."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from dev.cluster import Cluster, current, node_images
+from dev.databases import Instance
+from dev.images.catalogue import OPERATOR
+from tests.e2e.lab.database import PASSWORD, USER, ClusterDatabase
+
+NAME = "playground"
+
+
+def dev_cluster(command: str, name: str, *arguments: str) -> None:
+    """Run `python -m dev.cluster`, which must succeed."""
+    words = [sys.executable, "-m", "dev.cluster", command, "--name", name, *arguments]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@contextmanager
+def small_cluster_beside(cluster: Cluster) -> Iterator[Cluster]:
+    """A cluster with two fake nodes and the image of the operator that `cluster` has."""
+    dev_cluster("up", NAME, "--fake-nodes", "2")
+    try:
+        small = current(NAME)
+        node_images.copy(cluster.state.layout().node(1), small.state.layout().node(1), [OPERATOR])
+        yield small
+    finally:
+        dev_cluster("down", NAME)
+
+
+@dataclass(frozen=True)
+class HostDatabase(ClusterDatabase):
+    """A server on this machine, which the cluster's pods reach at the address of its bridge."""
+
+    @property
+    def host(self) -> str:
+        return str(self.cluster.state.layout().address)
+
+
+@contextmanager
+def host_database(cluster: Cluster) -> Iterator[HostDatabase]:
+    """MySQL on this machine with the account that the lab uses; no node can take it along."""
+    with Instance("mysql", options=["--bind-address=0.0.0.0"]) as instance:
+        with instance.server.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(f"CREATE USER '{USER}'@'%' IDENTIFIED BY '{PASSWORD}'")
+            cursor.execute(f"GRANT ALL ON *.* TO '{USER}'@'%' WITH GRANT OPTION")
+        yield HostDatabase(cluster, "", instance.server.port)
