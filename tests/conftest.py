@@ -9,11 +9,16 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from _pytest.terminal import TerminalReporter
+from hypothesis import HealthCheck, settings
 
 from dev.databases import KINDS, Database, Instance, Kind, Server
 
 TIERS = ("unit", "integration", "e2e")
 COUNTED = ("passed", "failed", "error", "skipped")
+
+# A busy machine makes no example wrong.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @contextlib.contextmanager
