@@ -27,7 +27,7 @@ class RetryPolicy:
 
     attempts: int = 15
     base_seconds: float = 0.02
-    cap_seconds: float = 4.0
+    cap_seconds: float = 2.0
 
     def delay(self, attempt: int, chance: random.Random) -> float:
         """Seconds to wait after failed try number `attempt` (from 1)."""

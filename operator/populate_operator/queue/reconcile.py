@@ -120,6 +120,8 @@ class Reconciler:
                 await self._count(store)
         except (JobsError, ApiError) as error:
             self._note(error, found)
+            if is_deleting and found.database:  # it can be read but not written: no reason to wait for it
+                observed = await self._converge(spec, effects, replace(observed, reservations=None), found)
         return await self._finish(spec, observed, found)
 
     # --- observe ----------------------------------------------------------------------------------

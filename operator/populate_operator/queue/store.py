@@ -8,10 +8,10 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeVar, assert_never
+from typing import Any, TypeVar, assert_never
 
 from populate_operator import jobs
-from populate_operator.jobs import BadKey, Fence, Job, JobTable, Key
+from populate_operator.jobs import BadKey, DatabaseUnreachable, Fence, Job, JobTable, Key
 from populate_operator.pods.names import ENTROPY_BYTES, pod_name
 from populate_operator.pods.view import PodView
 from populate_operator.queue.outcome import (
@@ -37,6 +37,7 @@ from populate_operator.queue.status import (
 
 T = TypeVar("T")
 
+ANSWER_SECONDS = 20.0  # of the short statements of a pass; a refresh may take long
 OWNER_PREFIX = "populatequeue/"
 
 
@@ -59,9 +60,39 @@ class QueueStore:
 
     def __init__(self, table: JobTable, *, owner: str, threads: Executor) -> None:
         self.table, self.owner, self._threads = table, owner, threads
+        self._late: asyncio.Future[Any] | None = None
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    async def _promptly(self, work: Callable[[], T]) -> T:
+        """The same for what a pass waits for. Raises DatabaseUnreachable when the answer is late.
+
+        The late call goes on, for a thread cannot be stopped; until it has ended no other one is begun, so
+        that a silent database holds one thread of each queue. Whatever it still writes is fenced.
+        """
+        if self._late:
+            await self._answer_of(self._late)
+        begun, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def begin() -> T:
+            loop.call_soon_threadsafe(begun.set)
+            return work()
+
+        call = asyncio.ensure_future(self._in_thread(begin))
+        await begun.wait()  # for a thread, which is no fault of the database
+        await self._answer_of(call)
+        return call.result()
+
+    async def _answer_of(self, call: asyncio.Future[Any]) -> None:
+        await asyncio.wait({call}, timeout=ANSWER_SECONDS)
+        self._late = None if call.done() else call
+        if self._late:
+            self._late.add_done_callback(lambda late: late.cancelled() or late.exception())
+            raise DatabaseUnreachable(
+                f"{self.table.database.address}: no answer for {ANSWER_SECONDS:.0f} s; "
+                "check the network between, and that the server is up and not overloaded"
+            )
 
     async def read(self) -> tuple[dict[str, Reservation], float | None]:
         """This queue's reservations by pod name, and the seconds until the next pending job is due."""
@@ -70,7 +101,7 @@ class QueueStore:
             held = {job.host: _reservation(job) for job in self.table.owned(self.owner)}
             return held, self.table.next_due()
 
-        return await self._in_thread(work)
+        return await self._promptly(work)
 
     async def reserve(self, limit: int, *, queue: str, version: str) -> list[Reservation]:
         """Reserve up to `limit` due jobs, each for a pod of a new name."""
@@ -78,7 +109,7 @@ class QueueStore:
         def name(_key: Key, _attempt: int) -> str:
             return pod_name(queue, os.urandom(ENTROPY_BYTES))
 
-        reserved = await self._in_thread(
+        reserved = await self._promptly(
             lambda: self.table.reserve_many(limit, owner=self.owner, hosts=name, version=version)
         )
         return [_reservation(job) for job in reserved]
@@ -91,7 +122,7 @@ class QueueStore:
             present = self.table.in_target(keys.values())
             return {pod: key in present for pod, key in keys.items()}
 
-        return await self._in_thread(work)
+        return await self._promptly(work)
 
     async def settle(self, settled: Sequence[tuple[Reservation, Outcome]]) -> list[bool]:
         """Write the outcomes, fenced; for each whether it took effect."""
@@ -104,7 +135,7 @@ class QueueStore:
                 ]
             )
 
-        return await self._in_thread(work)
+        return await self._promptly(work)
 
     async def take_back(self, pod: PodView, *, version: str) -> Reservation | None:
         """Reserve the job of a live pod for it again; None where that must not be."""
@@ -119,7 +150,7 @@ class QueueStore:
                 return None
             return Reservation(key.json, pod.name, pod.attempt, 0.0)
 
-        return await self._in_thread(work)
+        return await self._promptly(work)
 
     async def refresh(self, spec: PopulateQueueSpec) -> LastRefresh:
         """Bring the queue up to date with its key source."""
