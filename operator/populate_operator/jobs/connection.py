@@ -176,6 +176,11 @@ def is_lost(error: BaseException) -> bool:
     return error_code(error) in LOST or (isinstance(error, OSError) and not isinstance(error, TimeoutError))
 
 
+def is_denied(error: BaseException) -> bool:
+    """Whether a privilege is missing. A connection keeps those of its schema: a new one may see more."""
+    return error_code(error) in _ACCESS
+
+
 def is_answered(error: BaseException) -> bool:
     """Whether the server itself refused a statement, so that its connection stays of use."""
     code = error_code(error)

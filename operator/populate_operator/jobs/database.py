@@ -20,6 +20,7 @@ from populate_operator.jobs.connection import (
     driver_errors,
     explain,
     is_answered,
+    is_denied,
     is_lost,
     is_worth_another_try,
 )
@@ -217,7 +218,7 @@ class Database:
         try:
             yield Session(connection)
         except BaseException as error:
-            if is_answered(error) and _is_rolled_back(connection):
+            if is_answered(error) and not is_denied(error) and _is_rolled_back(connection):
                 self._pool.release(connection)
             else:
                 # Closing undoes whatever was begun, and an unfinished result set is not read to its end.
@@ -235,7 +236,7 @@ class Database:
             try:
                 return work()
             except (pymysql.err.Error, OSError) as error:
-                if is_lost(error):
+                if is_lost(error) or is_denied(error):
                     self._pool.close_idle()
                 if is_last or not is_worth_another_try(error):
                     raise explain(error, self.address) from error
