@@ -7,9 +7,10 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dev import previous
 from dev.cache import REPOSITORY, cache_dir
 from dev.console import SetupError, run, say
 from dev.images import machine, rootfs
@@ -18,6 +19,7 @@ from dev.images.builders import OFFICIAL_PYTHON, Builder
 REGISTRY = "localhost/populate"
 PYTHON = f"{REGISTRY}/python:base"
 OPERATOR = f"{REGISTRY}/operator:dev"
+PREVIOUS = f"{REGISTRY}/previous-operator:dev"  # of the version before this one: for tests of upgrades alone
 SEGMENTATION = f"{REGISTRY}/segmentation:dev"
 MYSQL = f"{REGISTRY}/mysql:dev"
 OFFICIAL_MYSQL = "docker.io/library/mysql:8.4"
@@ -34,6 +36,7 @@ class Image:
     name: str
     key: str
     make: Callable[[Sequence[str]], None]
+    is_for_tests: bool = False  # made only when it is asked for
 
     @property
     def keyed_name(self) -> str:
@@ -44,13 +47,18 @@ class Image:
 def images(builder: Builder) -> list[Image]:
     """Every image that goes into a cluster."""
     base = OFFICIAL_PYTHON if builder.has_registry else _native_python(builder)
-    return [_operator(builder, base), _segmentation(builder, base), _mysql(builder)]
+    return [
+        _operator(builder, base, OPERATOR, REPOSITORY),
+        _segmentation(builder, base),
+        _mysql(builder),
+        replace(_operator(builder, base, PREVIOUS, previous.checkout()), is_for_tests=True),
+    ]
 
 
-def _operator(builder: Builder, base: Image | str) -> Image:
+def _operator(builder: Builder, base: Image | str, name: str, source: Path) -> Image:
     files = ["Dockerfile", ".dockerignore", "requirements.lock", "pyproject.toml", "README.md", "LICENSE"]
-    inputs = [*(REPOSITORY / name for name in files), REPOSITORY / "operator"]
-    return _from_dockerfile(builder, OPERATOR, REPOSITORY, inputs, base)
+    inputs = [*(source / name for name in files), source / "operator"]
+    return _from_dockerfile(builder, name, source, inputs, base)
 
 
 def _segmentation(builder: Builder, base: Image | str) -> Image:
