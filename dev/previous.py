@@ -1,7 +1,7 @@
 """The version before this one, taken from the history, for tests of upgrades: chart, CRD and image.
 
-There is no release yet. The commit is one at which the operator did its whole job; its CRD and chart have less
-than today's. Once there are releases, this names the newest one.
+There is no release yet. The commit is one at which the operator did its whole job; its CRD and its chart have
+less than today's. Once there are releases, this names the newest one.
 """
 
 from __future__ import annotations

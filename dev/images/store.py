@@ -16,7 +16,8 @@ from dev.images.catalogue import REGISTRY, Image, images
 def build(names: Iterable[str] = ()) -> dict[str, Path]:
     """Archives by image name, of all images or of those in `names`; builds what its sources have outdated.
 
-    `names` are short: operator, segmentation, mysql, and previous-operator, made only by name. Raises SetupError with the end of the build's log.
+    `names` are short: operator, segmentation, mysql, and previous-operator, made only by name. Raises
+    SetupError with the end of the build's log.
     """
     with lock("images"):
         builder = builders.choose()
