@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from dev.cluster import Cluster
 
 Json = dict[str, Any]
+
+_READS = ("get", "list", "watch")
 
 
 @dataclass(frozen=True, order=True)
@@ -40,6 +43,19 @@ class Audit:
             f"{entry['verb']} {entry['requestURI']}"
             for entry in self._entries()
             if _decision(entry) == "forbid"
+        ]
+
+    def writes(self, pod: str) -> list[tuple[datetime, str]]:
+        """When `pod` asked for which change, renewals of its lease left out."""
+        return [
+            (
+                datetime.fromisoformat(entry["requestReceivedTimestamp"]),
+                f"{entry['verb']} {entry['requestURI']}",
+            )
+            for entry in self._entries()
+            if entry["verb"] not in _READS
+            and entry["objectRef"]["resource"] != "leases"
+            and entry["user"]["extra"]["authentication.kubernetes.io/pod-name"] == [pod]
         ]
 
     def _entries(self) -> Iterator[Json]:
