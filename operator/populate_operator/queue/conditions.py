@@ -63,7 +63,10 @@ def say_unscheduled(pods: Iterable[PodView]) -> str:
     """The scheduler's words about the pods that it finds no node for, long before they are given up on."""
     waiting = [pod.waiting for pod in pods if not has_ended(pod) and pod.waiting]
     words = [one.message for one in waiting if one.reason == "Unschedulable"]
-    return one_line(f"{len(words)} pod(s) cannot be scheduled yet: {words[0]}") if words else ""
+    if not words:
+        return ""
+    why = words[0].partition(". ")[0]  # what follows is about preemption
+    return one_line(f"{len(words)} pod(s) cannot be scheduled yet: {why}")
 
 
 def build_conditions(

@@ -131,11 +131,11 @@ def test_a_stuck_pod_is_named_with_its_node() -> None:
 
 
 def test_the_scheduler_is_quoted_while_pods_wait_for_room() -> None:
-    words = "0/3 nodes are available:\n3 Insufficient memory."
+    words = "0/3 nodes are available:\n3 Insufficient memory. preemption: 0/3 nodes are available"
     waiting = [pending_pod(name, "Unschedulable", words) for name in "ab"]
     gated = pending_pod("c", "SchedulingGated", "held back")
     said = say_unscheduled([make_pod("d"), gated, *waiting])
-    assert said == "2 pod(s) cannot be scheduled yet: 0/3 nodes are available: 3 Insufficient memory."
+    assert said == "2 pod(s) cannot be scheduled yet: 0/3 nodes are available: 3 Insufficient memory"
     assert say_unscheduled([make_pod("d"), gated]) == ""
     ready = status(Health(unscheduled=said), pods=tuple(waiting)).condition("Ready")
     assert ready is not None
