@@ -181,7 +181,8 @@ class Reconciler:
         """Plan and apply until there is nothing new to do, or it is time to report and to read again."""
         tried, began = set[p.Action](), utc_now()
         while planned := self._plan(spec, observed):
-            if utc_now() - began > _LONGEST_PASS:
+            # Refusals are known to this pass alone: it ends when they are settled, and begins nothing more.
+            if utc_now() - began > _LONGEST_PASS and not observed.refused:
                 found.has_more = True
                 break
             new = [action for action in planned if action not in tried]
