@@ -30,9 +30,11 @@ def _is_native() -> bool:
 NATIVE = [
     "test_availability.py",
     "test_bench_launch.py",
+    "test_breaker.py",
     "test_crash_points.py",
     "test_lost_node.py",
     "test_native_cluster.py",
+    "test_outages.py",
     "test_rbac.py",
 ]
 collect_ignore = [] if _is_native() else NATIVE
