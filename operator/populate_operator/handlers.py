@@ -6,6 +6,7 @@ objects, neither progress nor last-handled annotations.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import kopf
@@ -41,8 +42,10 @@ def build_settings() -> kopf.OperatorSettings:
     return settings
 
 
-async def watch_queues(fleet: Fleet, namespaces: tuple[str, ...], identity: str) -> None:
-    """Follow the PopulateQueues until cancelled."""
+async def watch_queues(
+    fleet: Fleet, namespaces: tuple[str, ...], identity: str, started: asyncio.Event
+) -> None:
+    """Follow the PopulateQueues until cancelled. `started` is set once Kopf has the signal handlers."""
     await kopf.operator(
         registry=build_registry(fleet),
         settings=build_settings(),
@@ -51,4 +54,5 @@ async def watch_queues(fleet: Fleet, namespaces: tuple[str, ...], identity: str)
         identity=identity,  # type: ignore[arg-type]
         clusterwide=not namespaces,
         namespaces=namespaces,
+        ready_flag=started,
     )

@@ -56,6 +56,7 @@ class LeaderElection:
         self._lease: JsonObject = {}
         self._changed_at = 0.0  # when the lease was last seen to change, by our clock
         self._valid_until = 0.0
+        self.trouble: str | None = None  # why the lease could not be read or written at the last try
 
     def is_leader(self) -> bool:
         """Whether this replica leads at this moment: ask before each batch of writes."""
@@ -105,10 +106,13 @@ class LeaderElection:
     async def _try(self, attempt: Callable[[], Awaitable[bool]]) -> bool:
         try:
             async with asyncio.timeout(self._timing.renew_by):
-                return await attempt()
+                done = await attempt()
         except (ApiError, TimeoutError) as error:
-            log.warning("lease not reached", extra={"lease": self._name, "error": str(error)})
+            self.trouble = str(error) or f"no answer within {self._timing.renew_by:.0f} s"
+            log.warning("lease not reached", extra={"lease": self._name, "error": self.trouble})
             return False
+        self.trouble = None
+        return done
 
     async def _claim(self) -> bool:
         try:

@@ -22,7 +22,8 @@ async def serve_probes(port: int, *, live: Check, ready: Check) -> AsyncIterator
     app.add_routes(
         [web.get("/livez", _answer(live)), web.get("/readyz", _answer(ready)), web.get("/metrics", _metrics)]
     )
-    runner = web.AppRunner(app, access_log=None)
+    # aiohttp would wait a minute for connections that a scraper keeps open.
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
         listener = _listen(port)

@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import Coroutine
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
@@ -15,7 +16,7 @@ from populate_operator.handlers import watch_queues
 from populate_operator.leader import LeaderElection
 from populate_operator.metrics import LEADER
 from populate_operator.pods.client import PodApi
-from populate_operator.pods.errors import NotFound
+from populate_operator.pods.errors import NotFound, Unreachable
 from populate_operator.pods.events import EventRecorder
 from populate_operator.pods.queues import QueueApi
 from populate_operator.pods.session import ApiSession, connect
@@ -29,21 +30,28 @@ from populate_operator.settings import Settings
 log = structlog.get_logger(__name__)
 
 LEASE = "populate-operator"
-SILENCE_LIMIT = 120.0  # seconds without a word from the API server while leading
-CRD_SECONDS = 5.0  # between looks for a CRD that is not installed yet
-PASS_LIMIT = 600.0  # seconds of one pass: every call in it has a timeout far below
+LOOK_SECONDS = 5.0  # between looks for an API server that does not answer, or lacks the CRD
+NO_CRD = "the PopulateQueue CRD is not installed: kubectl apply -f crds/"
+DRAIN_SECONDS = 7.0  # to end in an orderly way; what is left half is finished by the next start
 
 
-async def serve(settings: Settings, reached: Reached = nobody) -> None:
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds after which a restart is the remedy, above what outages alone can bring about."""
+
+    silence: float = 120.0  # of the pod watch, which connects anew by itself within a minute
+    one_pass: float = 1800.0  # a statement may take 600, and is tried again on a new connection
+
+
+async def serve(settings: Settings, reached: Reached = nobody, patience: Patience | None = None) -> None:
     """Run until SIGTERM or SIGINT, and tell `reached` of each Point that a queue comes to.
 
     Raises LeadershipLost, after which the process should start afresh.
     """
     session = await connect()
     stop = asyncio.Event()
-    operator = Operator(settings, session, stop, reached)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    operator = Operator(settings, session, stop, reached, patience or Patience())
+    _end_on_signals(stop)
     try:
         async with serve_probes(
             settings.health_port, live=operator.complaint, ready=operator.unready
@@ -54,15 +62,22 @@ async def serve(settings: Settings, reached: Reached = nobody) -> None:
         await session.close()
 
 
+def _end_on_signals(stop: asyncio.Event) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+
 async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
-    """Run `work` until it ends by itself or `stop` is set."""
+    """Run `work` until it ends by itself or `stop` is set; then it has DRAIN_SECONDS to end."""
     task = asyncio.ensure_future(work)
     stopped = asyncio.ensure_future(stop.wait())
     await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
     task.cancel()
-    await asyncio.wait({task})
-    if not task.cancelled():
+    ended, _ = await asyncio.wait({task}, timeout=DRAIN_SECONDS)
+    if not ended:
+        log.warning("ending in the middle of things", waited=DRAIN_SECONDS)
+    elif not task.cancelled():
         task.result()
 
 
@@ -70,22 +85,28 @@ class Operator:
     """What this process does while it leads, and what it says to the probes."""
 
     def __init__(
-        self, settings: Settings, session: ApiSession, stop: asyncio.Event, reached: Reached
+        self,
+        settings: Settings,
+        session: ApiSession,
+        stop: asyncio.Event,
+        reached: Reached,
+        patience: Patience,
     ) -> None:
         self._settings, self._session, self._stop, self._reached = settings, session, stop, reached
+        self._patience = patience
         self._election = LeaderElection(
             session, namespace=settings.own_namespace, name=LEASE, identity=settings.identity
         )
         self._deposed = asyncio.Event()
         self._deposed_by: BaseException | None = None
-        self._missing: str | None = None
+        self._missing: str | None = None  # what this process waits for before it stands by
         self._fleet = Fleet(self._on_deposed)
         self._watch = PodWatch(session, self._fleet.pods_changed, namespaces=settings.namespaces)
 
     async def run(self) -> None:
         """Stand by, then lead until cancelled. Raises NotFound when the own namespace does not exist."""
         api = PodApi(self._session, concurrency=self._settings.api_concurrency)
-        installation = await api.namespace_uid(self._settings.own_namespace)
+        installation = await self._wait_for_api(api, QueueApi(self._session))
         await self._election.run(lambda: self._lead(api, installation))
 
     async def _lead(self, api: PodApi, installation: str) -> None:
@@ -93,11 +114,11 @@ class Operator:
         threads = ThreadPoolExecutor(self._settings.database_threads, thread_name_prefix="database")
         try:
             services = self._build_services(api, threads, installation)
-            await self._wait_for_crd(services.queues)
             self._fleet.equip(services)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._watch.run())
-                tasks.create_task(self._watch_queues())
+                tasks.create_task(self._watch_queues(started := asyncio.Event()))
+                tasks.create_task(self._retake_signals(started))
                 tasks.create_task(self._wait_deposed())
         finally:
             LEADER.set(0)
@@ -120,22 +141,38 @@ class Operator:
             reached=self._reached,
         )
 
-    async def _wait_for_crd(self, queues: QueueApi) -> None:
-        """Kopf looks for its resources once, at its start: it must not start before they are there."""
+    async def _wait_for_api(self, api: PodApi, queues: QueueApi) -> str:
+        """The installation, once the API server answers and knows PopulateQueues.
+
+        To end instead would bring Kubernetes' growing pauses between restarts; and Kopf looks for its
+        resources once, at its start.
+        """
         while True:
             try:
-                await queues.list_uids(self._settings.namespaces)
-            except NotFound:
-                self._missing = "the PopulateQueue CRD is not installed: kubectl apply -f crds/"
-                log.warning("waiting for the CRD", remedy=self._missing)
-                await asyncio.sleep(CRD_SECONDS)
-            else:
-                self._missing = None
-                return
+                installation = await api.namespace_uid(self._settings.own_namespace)
+                self._missing = None if await self._has_crd(queues) else NO_CRD
+            except Unreachable as error:
+                self._missing = f"the API server cannot be used: {error.message}"
+            if not self._missing:
+                return installation
+            log.warning("waiting", reason=self._missing)
+            await asyncio.sleep(LOOK_SECONDS)
 
-    async def _watch_queues(self) -> None:
-        await watch_queues(self._fleet, self._settings.namespaces, self._settings.identity)
-        self._stop.set()  # Kopf takes over the signal handlers and ends by itself on SIGTERM
+    async def _has_crd(self, queues: QueueApi) -> bool:
+        try:
+            await queues.list_uids(self._settings.namespaces)
+        except NotFound:
+            return False
+        return True
+
+    async def _watch_queues(self, started: asyncio.Event) -> None:
+        await watch_queues(self._fleet, self._settings.namespaces, self._settings.identity, started)
+        self._stop.set()  # a signal that came to Kopf, before the handlers were taken back
+
+    async def _retake_signals(self, started: asyncio.Event) -> None:
+        """Kopf replaces the handlers, and on SIGTERM waits for its own connections before it ends."""
+        await started.wait()
+        _end_on_signals(self._stop)
 
     def _on_deposed(self, error: BaseException) -> None:
         self._deposed_by = error
@@ -146,21 +183,23 @@ class Operator:
         raise self._deposed_by or NotLeading("a queue's loop ended")
 
     def complaint(self) -> str | None:
-        """Why this process should be restarted; None while it works."""
+        """Why this process should be restarted; None while it works, or waits for others to work again."""
         if not self._election.is_leader():
             return None
-        if self._watch.silence > SILENCE_LIMIT and self._watch.trouble is None:
+        if self._watch.silence > self._patience.silence and self._watch.trouble is None:
             return f"the pod watch has been silent for {self._watch.silence:.0f} s"
-        if self._fleet.longest_pass > PASS_LIMIT:
+        if self._fleet.longest_pass > self._patience.one_pass:
             return f"a reconcile pass has taken {self._fleet.longest_pass:.0f} s"
         return None
 
     def unready(self) -> str | None:
         """Why this process is of no use now; a follower that stands by is ready."""
-        if not self._election.leader:
-            return "no leader is known yet"
         if self._missing:
             return self._missing
+        if self._election.trouble:
+            return f"the API server cannot be used: {self._election.trouble}"
+        if not self._election.leader:
+            return "no leader is known yet"
         if self._election.is_leader() and self._watch.trouble:
             return f"the API server cannot be used: {self._watch.trouble.message}"
         return None

@@ -88,6 +88,7 @@ class Reflector:
 
     async def run(self) -> None:
         """List, then watch; relist when the API server says 410. Ends only by cancellation."""
+        self.heard_at = time.monotonic()  # a replica may have stood by for days
         while True:
             try:
                 if not self._version:

@@ -1,0 +1,162 @@
+"""Probes that tell the truth, and a quick end, while the API server or the database is silent.
+
+Cases: a follower without the API server; no CRD; a pass that hangs; a deaf watch; SIGTERM while the database,
+or both, do not answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from kubernetes.aio.client.api_client import ApiClient
+from kubernetes.aio.client.configuration import Configuration
+from kubernetes.aio.config.kube_config import load_kube_config
+
+from dev.cluster import Cluster
+from tests.integration import impatient_operator
+from tests.integration.manifests import Api, manifest
+from tests.integration.pods.faults import Fault, HttpProxy, TcpProxy
+from tests.integration.processes import (
+    GRACE_SECONDS,
+    answers,
+    ask,
+    kubeconfig_through,
+    operator,
+    said,
+)
+
+
+def impatient(silence: float, one_pass: float) -> tuple[str, ...]:
+    return ("-m", impatient_operator.__name__, str(silence), str(one_pass))
+
+
+@pytest.fixture
+def here(api: Api) -> Iterator[Api]:
+    """A namespace of the test's own on an API server that knows PopulateQueue."""
+    namespace = f"populate-test-{secrets.token_hex(4)}"
+    api.cluster.kubectl("create", "namespace", namespace)
+    yield Api(api.cluster, namespace)
+    api.cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+
+
+@pytest.fixture
+async def slow_road(cluster: Cluster) -> AsyncIterator[TcpProxy]:
+    """A way to the API server that can go silent."""
+    server = json.loads(cluster.kubectl("config", "view", "--minify", "-o", "json"))
+    async with TcpProxy(server["clusters"][0]["cluster"]["server"]).running() as proxy:
+        yield proxy
+
+
+class SilentServer:
+    """Accepts and never says a word, as a database that is frozen does."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.port = 0
+
+    def accept(self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer  # kept, or it would be closed
+        self.asked.set()
+
+
+@pytest.fixture
+async def silent_database(here: Api) -> AsyncIterator[SilentServer]:
+    """The database of the queue `sorting`, which this makes."""
+    silent = SilentServer()
+    server = await asyncio.start_server(silent.accept, "127.0.0.1", 0)
+    silent.port = server.sockets[0].getsockname()[1]
+    here.kubectl(
+        "create", "secret", "generic", "dj", "--from-literal=username=u", "--from-literal=password=p"
+    )
+    here.create(manifest(database={"host": "127.0.0.1", "port": silent.port}))
+    yield silent
+    # The operator is gone, and so is its part in the deletion.
+    here.kubectl("patch", "pq", "sorting", "--type=merge", '--patch={"metadata": {"finalizers": null}}')
+    server.close()
+
+
+def holder(api: Api) -> str:
+    lease = json.loads(api.kubectl("get", "lease", "populate-operator", "-o", "json"))
+    return str(lease["spec"].get("holderIdentity") or "")
+
+
+async def test_a_follower_without_the_api_server_is_unready_but_alive(
+    here: Api, slow_road: TcpProxy, tmp_path: Path
+) -> None:
+    with operator(here.cluster.kubeconfig, here.namespace, "one") as leader:
+        await asyncio.to_thread(said, leader, "leading")
+        kubeconfig = kubeconfig_through(here.cluster, slow_road.url, tmp_path)
+        with operator(kubeconfig, here.namespace, "two") as follower:
+            port = (await asyncio.to_thread(said, follower, "operator started"))["port"]
+            await answers(port, "/readyz", 200)
+            slow_road.stall()
+            assert "the API server cannot be used" in await answers(port, "/readyz", 503)
+            assert await asyncio.to_thread(ask, port, "/livez") == (200, "ok")
+            slow_road.mend()
+            await answers(port, "/readyz", 200)
+
+
+async def test_without_the_crd_it_waits_unready(here: Api, cluster: Cluster, tmp_path: Path) -> None:
+    configuration = Configuration()
+    await load_kube_config(str(cluster.kubeconfig), cluster.context, configuration)  # type: ignore[no-untyped-call]
+    configuration.disable_strict_ssl_verification = True
+    client = ApiClient(configuration)
+    absent = Fault(
+        lambda request: "populatequeues" in request.path, path="/apis/populate.datajoint.io/v0/none"
+    )
+    async with HttpProxy(client).running() as proxy:
+        proxy.faults = [absent] * 100  # the API server's own 404
+        kubeconfig = kubeconfig_through(cluster, proxy.url, tmp_path)
+        with operator(kubeconfig, here.namespace, "one") as process:
+            port = (await asyncio.to_thread(said, process, "operator started"))["port"]
+            await asyncio.to_thread(said, process, "waiting")
+            status, complaint = await asyncio.to_thread(ask, port, "/readyz")
+            assert (status, "CRD is not installed" in complaint) == (503, True)
+            assert await asyncio.to_thread(ask, port, "/livez") == (200, "ok")
+            proxy.faults.clear()
+            await answers(port, "/readyz", 200)
+    await client.close()  # type: ignore[no-untyped-call]
+
+
+async def test_a_pass_that_hangs_fails_the_liveness_probe(here: Api, silent_database: SilentServer) -> None:
+    with operator(here.cluster.kubeconfig, here.namespace, "one", impatient(600, 1)) as process:
+        port = (await asyncio.to_thread(said, process, "operator started"))["port"]
+        await silent_database.asked.wait()
+        assert "a reconcile pass has taken" in await answers(port, "/livez", 503)
+        assert await asyncio.to_thread(ask, port, "/readyz") == (200, "ok")
+
+
+async def test_a_deaf_watch_fails_the_liveness_probe(here: Api, slow_road: TcpProxy, tmp_path: Path) -> None:
+    kubeconfig = kubeconfig_through(here.cluster, slow_road.url, tmp_path)
+    with operator(kubeconfig, here.namespace, "one", impatient(2, 600)) as process:
+        port = (await asyncio.to_thread(said, process, "operator started"))["port"]
+        await answers(port, "/readyz", 200)
+        slow_road.stall()
+        assert "the pod watch has been silent" in await answers(port, "/livez", 503)
+
+
+async def test_sigterm_ends_it_while_the_database_is_silent(here: Api, silent_database: SilentServer) -> None:
+    with operator(here.cluster.kubeconfig, here.namespace, "one") as process:
+        port = (await asyncio.to_thread(said, process, "operator started"))["port"]
+        await silent_database.asked.wait()
+        assert await asyncio.to_thread(ask, port, "/livez") == (200, "ok")
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(process.wait, GRACE_SECONDS) == 0
+    assert holder(here) == ""
+
+
+async def test_sigterm_ends_it_while_nothing_answers(
+    here: Api, silent_database: SilentServer, slow_road: TcpProxy, tmp_path: Path
+) -> None:
+    kubeconfig = kubeconfig_through(here.cluster, slow_road.url, tmp_path)
+    with operator(kubeconfig, here.namespace, "one") as process:
+        await silent_database.asked.wait()
+        slow_road.stall()
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(process.wait, GRACE_SECONDS) == 0
