@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+import pymysql
 
 from dev.cluster import Cluster
 from dev.databases import Instance
@@ -70,7 +72,8 @@ class Case:
     def drop_connections(self) -> None:
         query = "SELECT ID FROM information_schema.PROCESSLIST WHERE USER = %s"
         for (number,) in self.place.sql(query, self.account):
-            self.place.sql(f"KILL {number}")
+            with suppress(pymysql.err.OperationalError):  # it has gone by itself
+                self.place.sql(f"KILL {number}")
 
     def pods(self) -> dict[str, Json]:
         return {pod["metadata"]["name"]: pod for pod in self.queue.pods()}
