@@ -38,6 +38,12 @@ cluster-env: venv ## shell lines that point kubectl at the cluster: eval "$$(mak
 images: cluster-up ## build the images and load them into the cluster
 	@$(PY) -m dev.images
 
+.PHONY: chaos
+MINUTES ?= 10
+SEED ?= 1
+chaos: images ## break everything at random for MINUTES=10, in a cluster of its own; SEED=1 repeats a plan
+	@PYTHONPATH=operator:. $(VENV)/bin/python -m tests.chaos --minutes $(MINUTES) --seed $(SEED)
+
 # --- the product --------------------------------------------------------------------------------
 .PHONY: demo demo-down
 demo: images ## from nothing to a populated pipeline: results, failures and pictures

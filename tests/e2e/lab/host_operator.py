@@ -49,6 +49,16 @@ class HostOperator:
         assert self._process is not None
         return self._process.wait(seconds) == -signal.SIGKILL
 
+    def wait(self) -> int:
+        """Wait for its end, however it comes; its exit status."""
+        assert self._process is not None
+        return self._process.wait()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal; nothing where it has ended."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def kill(self) -> None:
         if self._process:
             self._process.kill()

@@ -1,0 +1,128 @@
+"""A cluster, a database, two replicas and one queue for a run, and all of it away afterwards."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dev.cache import REPOSITORY
+from dev.cluster import Cluster, current, node_images
+from dev.databases import Instance
+from dev.images.catalogue import OPERATOR
+from tests.chaos import pod
+from tests.chaos.faults import Breaker
+from tests.chaos.replica import Replica
+from tests.chaos.witness import Witness
+from tests.e2e.lab.database import PASSWORD, USER
+from tests.e2e.lab.gateway import gateway
+from tests.e2e.lab.host_operator import HostOperator
+from tests.e2e.lab.playground import HostDatabase, dev_cluster
+from tests.e2e.lab.queues import Queue
+from tests.e2e.lab.workplace import Workplace, opened
+
+NAME, NAMESPACE = "chaos", "chaos"
+RETRIES = 4
+
+
+@dataclass(frozen=True)
+class Arena:
+    """All that takes part; logs are in `folder`."""
+
+    place: Workplace
+    queue: Queue
+    breaker: Breaker
+    witness: Witness
+    folder: Path
+
+
+@contextmanager
+def own_cluster() -> Iterator[Cluster]:
+    """A cluster of one real node, with the operator's image that the developer's cluster has."""
+    source = current().state.layout().node(1)
+    dev_cluster("up", NAME)
+    try:
+        cluster = current(NAME)
+        node_images.copy(source, cluster.state.layout().node(1), [OPERATOR])
+        cluster.kubectl("apply", "--server-side", "-f", str(REPOSITORY / "crds"))
+        cluster.kubectl("create", "namespace", NAMESPACE)
+        cluster.kubectl("wait", "--for=create", "serviceaccount/default", "-n", NAMESPACE, "--timeout=60s")
+        yield cluster
+    finally:
+        dev_cluster("down", NAME)
+
+
+@contextmanager
+def arena(cluster: Cluster, folder: Path, seed: int, keys: int) -> Iterator[Arena]:
+    """The queue works when this is entered."""
+    with ExitStack() as stack:
+        address = str(cluster.state.layout().address)
+        instance = stack.enter_context(Instance("mysql"))
+        with instance.server.connect() as connection, connection.cursor() as cursor:
+            for user in (USER, "worker"):
+                cursor.execute(f"CREATE USER '{user}'@'%' IDENTIFIED BY '{PASSWORD}'")
+                cursor.execute(f"GRANT ALL ON *.* TO '{user}'@'%' WITH GRANT OPTION")
+        witness = Witness(address)
+        stack.callback(witness.close)
+        way = stack.enter_context(gateway(address, ("127.0.0.1", instance.server.port)))
+        replicas = [
+            Replica(HostOperator(cluster, NAMESPACE, folder / f"operator-{name}.log", name)) for name in "ab"
+        ]
+        for replica in replicas:
+            stack.callback(replica.close)
+        database = HostDatabase(cluster, "", instance.server.port)
+        place = stack.enter_context(opened(cluster, database, NAMESPACE))
+        queue = place.queue("chaos")
+        stack.callback(start_worker(place, witness, seed, keys, folder).kill)
+        queue.apply(_spec(place, witness, way.port, seed))
+        yield Arena(place, queue, Breaker(cluster, queue, instance, way, replicas), witness, folder)
+
+
+def start_worker(
+    place: Workplace, witness: Witness, seed: int, keys: int, folder: Path
+) -> subprocess.Popen[bytes]:
+    """Declare the tables with their keys, and let a DataJoint worker populate beside the queue."""
+    environment = os.environ | {
+        "DJ_HOST": "127.0.0.1",
+        "DJ_PORT": str(place.database.port),
+        "DJ_USER": "worker",
+        "DJ_PASS": PASSWORD,
+        "POPULATE_SCHEMA": place.schema,
+        "PYTHONPATH": str(REPOSITORY),
+        "SEED": str(seed),
+        "WITNESS_HOST": witness.address,
+        "WITNESS_PORT": str(witness.port),
+    }
+    declare = "from tests.chaos.pipeline import Session; " + (
+        f"Session.insert({{'session': n}} for n in range(1, {keys + 1}))"
+    )
+    subprocess.run([sys.executable, "-c", declare], env=environment, check=True, capture_output=True)
+    with (folder / "worker.log").open("ab") as log:
+        command = [sys.executable, "-m", "tests.chaos.pipeline"]
+        return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+
+
+def _spec(place: Workplace, witness: Witness, port: int, seed: int) -> dict[str, Any]:
+    environment = {"WITNESS_HOST": witness.address, "WITNESS_PORT": witness.port, "SEED": seed}
+    memory = {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "96Mi"}}
+    template = place.template(
+        Path(pod.__file__).read_text(),
+        image=OPERATOR,
+        resources=memory,
+        env=[{"name": name, "value": str(value)} for name, value in environment.items()],
+    )
+    spec = place.spec(
+        "Spikes",
+        template,
+        parallelism=8,
+        retry={"limit": RETRIES, "backoffSeconds": 1, "maxBackoffSeconds": 2},
+        refresh={"intervalSeconds": 5, "orphanTimeoutSeconds": 20},
+        activeDeadlineSeconds=30,
+    )
+    spec["database"]["port"] = port
+    return spec

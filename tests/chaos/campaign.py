@@ -1,0 +1,109 @@
+"""One run: faults when the plan says so, an observer beside, quiet afterwards, and the evidence."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pymysql
+
+from dev.console import SetupError, say
+from tests.chaos.arena import Arena
+from tests.chaos.faults import NoVictim
+from tests.chaos.schedule import Fault, plan
+from tests.chaos.verdict import Evidence
+from tests.e2e.lab.gate import jobs
+
+QUIET = 600.0  # seconds: a hang, not a measure of speed
+SETTLED = """
+SELECT (SELECT COUNT(*) FROM __spikes LEFT JOIN `~~spikes` AS job USING (session)
+        WHERE job.session IS NULL AND maker <> 'worker')
+     + (SELECT COUNT(*) FROM `~~spikes` WHERE status = 'error' AND user LIKE 'populatequeue/%%')
+"""
+
+
+def fight(here: Arena, seed: int, seconds: float, keys: int) -> Evidence:
+    """Inflict the plan's faults, wait until all is quiet, and tell what is left."""
+    inflicted, missed = list[tuple[Fault, float]](), list[Fault]()
+    began = time.monotonic()
+
+    def inflict(fault: Fault) -> None:
+        time.sleep(max(0.0, began + fault.at - time.monotonic()))
+        try:
+            here.breaker.inflict(fault)
+        except (NoVictim, SetupError) as error:
+            missed.append(fault)
+            say(f"{fault}: {error or 'no victim'}")
+        else:
+            inflicted.append((fault, time.monotonic()))
+
+    faults = plan(seed, seconds)
+    with observed(here) as settled, ThreadPoolExecutor(max(1, len(faults))) as pool:
+        list(pool.map(inflict, faults))
+        is_quiet = wait_until_quiet(here)
+    if not is_quiet:
+        say(f"not quiet after {QUIET:.0f} s")
+    found = here.place.sql("SELECT session, status, error_message FROM `~~spikes`")
+    return Evidence(
+        seed=seed,
+        keys=range(1, keys + 1),
+        runs=list(here.witness.runs),
+        rows=[key for (key,) in here.place.sql("SELECT session FROM __spikes")],
+        jobs={key: (status, message) for key, status, message in found},
+        held=held(here),
+        disrupted=here.breaker.disrupted,
+        inflicted=inflicted,
+        settled=settled,
+        missed=missed,
+    )
+
+
+def wait_until_quiet(here: Arena) -> bool:
+    """Whether the queue came to rest before it must be taken for stuck."""
+    deadline = time.monotonic() + QUIET
+    while time.monotonic() < deadline:
+        if _is_quiet(here):
+            return True
+        time.sleep(0.5)
+    return False
+
+
+def _is_quiet(here: Arena) -> bool:
+    return (
+        set(jobs(here.place).values()) <= {"error"}
+        and here.queue.condition("Ready").get("reason") == "UpToDate"
+        and not held(here)
+    )
+
+
+def held(here: Arena) -> list[str]:
+    """The pods that have our finalizer still."""
+    return [pod["metadata"]["name"] for pod in here.queue.pods() if pod["metadata"].get("finalizers")]
+
+
+@contextmanager
+def observed(here: Arena) -> Iterator[list[float]]:
+    """The moments at which more jobs were seen to be settled by the operator than before."""
+    moments, over = list[float](), threading.Event()
+
+    def watch() -> None:
+        most = 0
+        while not over.wait(0.2):
+            try:
+                ((settled,),) = here.place.sql(SETTLED)
+            except pymysql.Error:  # the database is down
+                continue
+            if settled > most:
+                most = settled
+                moments.append(time.monotonic())
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield moments
+    finally:
+        over.set()
+        thread.join()

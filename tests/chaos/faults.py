@@ -1,0 +1,134 @@
+"""How each fault is inflicted, and what the victim needs to be whole again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from dev.cluster import Cluster, nodes, tools
+from dev.cluster.control_plane import ControlPlane
+from dev.cluster.daemons import Daemon, read_pid
+from dev.cluster.node import Node
+from dev.databases import Instance
+from tests.chaos.replica import Replica
+from tests.chaos.schedule import Fault, Kind
+from tests.e2e.lab.gateway import Gateway
+from tests.e2e.lab.queues import Queue
+
+
+class NoVictim(Exception):
+    """There is nothing to break at the moment."""
+
+
+@dataclass
+class Breaker:
+    """Breaks the parts of one run; `disrupted` are the pods that it deleted or evicted, and how."""
+
+    cluster: Cluster
+    queue: Queue
+    instance: Instance
+    way: Gateway
+    replicas: list[Replica]
+    disrupted: dict[str, Kind] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        state, programs = self.cluster.state, tools.binaries(nodes.PROGRAMS)
+        self._plane = ControlPlane.of(state, programs)
+        self._node = Node(self._plane, state.layout().node(1), programs)
+
+    def inflict(self, fault: Fault) -> None:
+        """Break it, wait as long as the fault lasts, and mend it.
+
+        Raises NoVictim where no pod runs, SetupError where the API server does not answer.
+        """
+        plane, kind = self._plane, fault.kind
+        match kind:
+            case Kind.OPERATOR_KILLED:
+                self._replica(fault).send(signal.SIGKILL)  # started again, as a kubelet would
+            case Kind.OPERATOR_FROZEN:
+                self._freeze(fault)
+            case Kind.API_SERVER_KILLED:
+                self._restart(plane.api_server(), plane.is_api_ready, fault)
+            case Kind.ETCD_KILLED:
+                self._restart(plane.etcd(), plane.is_etcd_ready, fault)
+            case Kind.KUBELET_KILLED:
+                kubelet = next(one for one in self._node.daemons() if one.name == "kubelet")
+                self._restart(kubelet, kubelet.is_running, fault)
+            case Kind.DATABASE_KILLED:
+                self.instance.kill()
+                time.sleep(fault.seconds)
+                self.instance.start()
+            case Kind.CONNECTIONS_KILLED:
+                self._kill_connections()
+            case Kind.CONNECTIONS_FORGOTTEN:
+                self.way.forget()
+            case Kind.DATABASE_SILENT | Kind.DATABASE_REFUSED:
+                self._obstruct(fault)
+            case _:
+                self._remove_pod(fault)
+
+    def _replica(self, fault: Fault) -> Replica:
+        return self.replicas[fault.choice % len(self.replicas)]
+
+    def _freeze(self, fault: Fault) -> None:
+        replica = self._replica(fault)
+        replica.send(signal.SIGSTOP)
+        time.sleep(fault.seconds)
+        replica.send(signal.SIGCONT)
+
+    def _restart(self, daemon: Daemon, is_ready: Callable[[], bool], fault: Fault) -> None:
+        kill(daemon)
+        time.sleep(fault.seconds)
+        daemon.start()
+        daemon.wait(is_ready)
+
+    def _obstruct(self, fault: Fault) -> None:
+        obstruct = self.way.silence if fault.kind is Kind.DATABASE_SILENT else self.way.refuse
+        obstruct()
+        time.sleep(fault.seconds)
+        self.way.mend()
+
+    def _kill_connections(self) -> None:
+        """Those of pods and operators: all but ours."""
+        with self.instance.server.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT ID FROM information_schema.PROCESSLIST WHERE USER = 'root' AND COMMAND <> 'Daemon'"
+            )
+            for (number,) in cursor.fetchall():
+                cursor.execute(f"KILL {number}")
+
+    def _remove_pod(self, fault: Fault) -> None:
+        running = [pod["metadata"]["name"] for pod in self.queue.running()]
+        candidates = [name for name in running if name not in self.disrupted]
+        if not candidates:
+            raise NoVictim
+        name = candidates[fault.choice % len(candidates)]
+        self.disrupted[name] = fault.kind
+        match fault.kind:
+            case Kind.POD_DELETED:
+                self.queue.kubectl("delete", "pod", name, "--wait=false")
+            case Kind.POD_FORCE_DELETED:
+                self.queue.kubectl("delete", "pod", name, "--wait=false", "--grace-period=0", "--force")
+            case _:
+                self._evict(name)
+
+    def _evict(self, name: str) -> None:
+        namespace = self.queue.namespace
+        eviction = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": name, "namespace": namespace},
+        }
+        path = f"/api/v1/namespaces/{namespace}/pods/{name}/eviction"
+        self.cluster.kubectl("create", "--raw", path, "-f", "-", input=json.dumps(eviction))
+
+
+def kill(daemon: Daemon) -> None:
+    """Kill a program of the cluster and wait until it is gone."""
+    os.kill(read_pid(daemon.pid_file), signal.SIGKILL)
+    while daemon.is_running():
+        time.sleep(0.05)

@@ -1,0 +1,37 @@
+"""One of the operator's replicas: a process of this machine that is started again whenever it ends."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+from tests.e2e.lab.host_operator import HostOperator
+
+
+class Replica:
+    """Runs until `close`; `restarts` counts how often it ended before."""
+
+    def __init__(self, operator: HostOperator) -> None:
+        self.restarts = -1
+        self._operator = operator
+        self._closed = threading.Event()
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=self._supervise)
+        self._thread.start()
+        self._started.wait()
+
+    def send(self, number: signal.Signals) -> None:
+        self._operator.send(number)
+
+    def close(self) -> None:
+        self._closed.set()
+        self.send(signal.SIGKILL)
+        self._thread.join()
+
+    def _supervise(self) -> None:
+        while not self._closed.is_set():
+            self._operator.start()
+            self._started.set()
+            self.restarts += 1
+            self._operator.wait()
+            self._closed.wait(1.0)  # the kubelet does not hurry either

@@ -1,0 +1,89 @@
+"""What counts as a broken promise, and what a run's table says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.chaos.pod import FATES, HARMLESS_ATTEMPT, fate
+from tests.chaos.schedule import Fault, Kind
+from tests.chaos.verdict import Evidence, lost, overlaps, recoveries, table, violations
+from tests.chaos.witness import Run
+
+SEED = 1
+MANY = range(1, 2000)
+DOOMED = next(key for key in MANY if fate(SEED, key, HARMLESS_ATTEMPT) == "exit")
+
+
+def key_of(end: str) -> int:
+    """A key whose first attempt ends so, and that gets well in the end."""
+    return next(
+        key for key in MANY if fate(SEED, key, 1) == end and fate(SEED, key, HARMLESS_ATTEMPT) == "ok"
+    )
+
+
+WELL, FAILS = key_of("ok"), key_of("exit")
+
+
+def evidence(key: int, *runs: Run) -> Evidence:
+    """A key with its row, and its runs."""
+    return Evidence(SEED, range(key, key + 1), runs, [key], {}, [], {})
+
+
+def test_every_fate_is_met_and_only_the_doomed_fail_for_good() -> None:
+    assert {fate(SEED, key, 1) for key in MANY} == FATES.keys()
+    assert {fate(SEED, key, HARMLESS_ATTEMPT) for key in MANY} == {"ok", "exit"}
+
+
+def test_one_run_and_its_row_is_well() -> None:
+    assert violations(evidence(WELL, Run(WELL, 1, "a", 0, 1))) == []
+
+
+def test_a_key_without_row_or_error_is_lost() -> None:
+    seen = replace(evidence(WELL, Run(WELL, 1, "a", 0, 1)), rows=[], jobs={WELL: ("reserved", "")})
+    assert lost(seen) == [WELL]
+    assert f"key {WELL} is lost: job ('reserved', '')" in violations(seen)[0]
+
+
+@pytest.mark.parametrize(
+    ("key", "message", "is_lost"),
+    [
+        (DOOMED, "Error: container populate ended with exit code 3", False),
+        (DOOMED, "DeadlineExceeded", True),
+        (WELL, "exit code 3", True),
+    ],
+)
+def test_an_error_counts_where_it_was_injected(key: int, message: str, is_lost: bool) -> None:
+    seen = replace(evidence(key), rows=[], jobs={key: ("error", message)})
+    assert bool(lost(seen)) is is_lost
+
+
+def test_a_row_whose_job_is_left_is_a_violation() -> None:
+    assert "has a row and a job" in violations(replace(evidence(WELL), jobs={WELL: ("pending", "")}))[0]
+
+
+def test_a_held_pod_is_a_violation() -> None:
+    assert violations(replace(evidence(WELL), held=["q-x"])) == ["pod q-x still has our finalizer"]
+
+
+def test_repeats_need_a_reason() -> None:
+    repeated = evidence(WELL, Run(WELL, 1, "a", 0, 1), Run(WELL, 1, "b", 2, 3))
+    assert "nothing explains the repeat" in violations(repeated)[0]
+    assert violations(replace(repeated, disrupted={"a": Kind.POD_EVICTED})) == []
+    assert violations(evidence(FAILS, Run(FAILS, 1, "a", 0, 1), Run(FAILS, 2, "b", 2, 3))) == []
+
+
+@pytest.mark.parametrize("ended", [None, 2.5])
+def test_runs_at_once_are_allowed_after_a_deletion_by_force_alone(ended: float | None) -> None:
+    both = evidence(WELL, Run(WELL, 1, "a", 0, ended), Run(WELL, 1, "b", 2, 3))
+    assert len(overlaps(both.runs)) == 1
+    assert "ran twice at once" in violations(replace(both, disrupted={"a": Kind.POD_DELETED}))[0]
+    assert violations(replace(both, disrupted={"a": Kind.POD_FORCE_DELETED})) == []
+
+
+def test_recovery_is_from_a_faults_end_to_the_next_settled_job() -> None:
+    fault = Fault(1.0, Kind.ETCD_KILLED, 2.0, 0)
+    seen = replace(evidence(WELL), inflicted=[(fault, 3.0), (fault, 9.0)], settled=[2.0, 4.5, 6.0])
+    assert recoveries(seen) == [1.5]
+    assert "| etcd killed | 2 |" in table(seen)
