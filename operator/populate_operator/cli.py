@@ -10,15 +10,17 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from populate_operator import __version__
+from populate_operator.unblock import QUEUES, UnblockError, unblock
 
-RESOURCE = "populatequeues.populate.datajoint.io"
+RESOURCE = QUEUES
 REFRESH_ANNOTATION = "populate.datajoint.io/refresh"
 
 
-def build_command(arguments: Sequence[str]) -> list[str]:
-    """The kubectl command line that carries out `arguments`.
+def parse_command(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The command, and the flags that are kubectl's affair.
 
     Raises SystemExit, as argparse does, for unknown commands and missing names.
     """
@@ -35,7 +37,19 @@ def build_command(arguments: Sequence[str]) -> list[str]:
     }.items():
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("queue", help="name of the PopulateQueue")
-    parsed, for_kubectl = parser.parse_known_args(arguments)
+    text = "after the operator is gone for good: let its queues and pods be deleted"
+    command = commands.add_parser("unblock", help=text, description=text)
+    command.add_argument("-n", "--namespace", help="the namespace; the context's own by default")
+    command.add_argument("-A", "--all-namespaces", action="store_true", help="every namespace")
+    command.add_argument(
+        "--force", action="store_true", help="although an operator runs, for other namespaces"
+    )
+    return parser.parse_known_args(arguments)
+
+
+def build_command(arguments: Sequence[str]) -> list[str]:
+    """The one kubectl command line that carries out any command but `unblock`."""
+    parsed, for_kubectl = parse_command(arguments)
     return ["kubectl", *_verb(parsed.command, parsed.queue), *for_kubectl]
 
 
@@ -51,12 +65,24 @@ def _verb(command: str, queue: str) -> list[str]:
 
 
 def main() -> None:
-    """Replace this process by kubectl."""
-    command = build_command(sys.argv[1:])
+    """Replace this process by kubectl, or end when everything is unblocked."""
+    parsed, for_kubectl = parse_command(sys.argv[1:])
     try:
-        os.execvp(command[0], command)  # noqa: S606 - the arguments are a list, no shell reads them
+        if parsed.command == "unblock":
+            _unblock(parsed, ["kubectl", *for_kubectl])
+        else:
+            command = build_command(sys.argv[1:])
+            os.execvp(command[0], command)  # noqa: S606 - the arguments are a list, no shell reads them
     except FileNotFoundError:
         sys.exit("kubectl populate: kubectl is not on the PATH; install it first")
+    except UnblockError as error:
+        sys.exit(f"kubectl populate: {error}")
+
+
+def _unblock(parsed: argparse.Namespace, kubectl: list[str]) -> None:
+    scope = ["-A"] if parsed.all_namespaces else ["-n", parsed.namespace] if parsed.namespace else []
+    for name in unblock(scope, force=parsed.force, now=datetime.now(UTC), kubectl=kubectl):
+        print(f"released {name}")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from populate_operator.cli import RESOURCE, build_command
+from populate_operator.cli import RESOURCE, build_command, parse_command
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,9 @@ def test_bad_commands_are_named(
     with pytest.raises(SystemExit):
         build_command(arguments)
     assert complaint in capsys.readouterr().err
+
+
+def test_unblock_keeps_its_scope_and_hands_other_flags_to_kubectl() -> None:
+    parsed, for_kubectl = parse_command(["unblock", "-n", "lab", "--force", "--context=there"])
+    assert (parsed.namespace, parsed.all_namespaces, parsed.force) == ("lab", False, True)
+    assert for_kubectl == ["--context=there"]

@@ -13,6 +13,7 @@ QUEUE_UID_LABEL = "populate.datajoint.io/queue-uid"
 KEY_ANNOTATION = "populate.datajoint.io/key"
 ATTEMPT_ANNOTATION = "populate.datajoint.io/attempt"
 FINALIZER = "populate.datajoint.io/outcome"
+QUEUE_FINALIZER = "populate.datajoint.io/queue"
 MAIN_CONTAINER = "populate"
 
 JOB_PODS = f"{MANAGED_BY_LABEL}={MANAGED_BY},{QUEUE_UID_LABEL}"

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from populate_operator.pods.errors import Conflict, NotFound
+from populate_operator.pods.names import QUEUE_FINALIZER
 from populate_operator.pods.owner import QueueRef
 from populate_operator.pods.session import MERGE, ApiSession, JsonObject
 
-QUEUE_FINALIZER = "populate.datajoint.io/queue"
 REFRESH_ANNOTATION = "populate.datajoint.io/refresh"
 _GROUP_PATH = "/apis/populate.datajoint.io/v1alpha1"
 _PLURAL = "populatequeues"

@@ -11,8 +11,9 @@ import structlog
 
 from populate_operator.jobs import AccessDenied, JobsError
 from populate_operator.pods.errors import ApiError, Conflict
+from populate_operator.pods.names import QUEUE_FINALIZER
 from populate_operator.pods.owner import QueueRef
-from populate_operator.pods.queues import QUEUE_FINALIZER, REFRESH_ANNOTATION
+from populate_operator.pods.queues import REFRESH_ANNOTATION
 from populate_operator.queue import plan as p
 from populate_operator.queue.access import AccountReader, NotReady, build_table, resolve_host, table_id
 from populate_operator.queue.background import Background
