@@ -25,10 +25,10 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="populate-chaos-"))
     say(f"logs are in {folder}")
     keys = asked.jobs or int(120 * asked.minutes)
-    with own_cluster() as cluster, arena(cluster, folder, asked.seed, keys) as here:
+    with own_cluster(f"chaos-{asked.seed}") as cluster, arena(cluster, folder, asked.seed, keys) as here:
         seen = fight(here, asked.seed, asked.minutes * 60, keys)
         found = violations(seen)
-        if found:
+        if found:  # the logs tell of the rest
             (folder / "queue.txt").write_text(here.queue.describe())
     print(table(seen))
     if found:

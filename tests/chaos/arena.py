@@ -26,7 +26,7 @@ from tests.e2e.lab.playground import HostDatabase, dev_cluster
 from tests.e2e.lab.queues import Queue
 from tests.e2e.lab.workplace import Workplace, opened
 
-NAME, NAMESPACE = "chaos", "chaos"
+NAMESPACE = "chaos"
 RETRIES = 4
 
 
@@ -42,19 +42,19 @@ class Arena:
 
 
 @contextmanager
-def own_cluster() -> Iterator[Cluster]:
+def own_cluster(name: str) -> Iterator[Cluster]:
     """A cluster of one real node, with the operator's image that the developer's cluster has."""
     source = current().state.layout().node(1)
-    dev_cluster("up", NAME)
+    dev_cluster("up", name)
     try:
-        cluster = current(NAME)
+        cluster = current(name)
         node_images.copy(source, cluster.state.layout().node(1), [OPERATOR])
         cluster.kubectl("apply", "--server-side", "-f", str(REPOSITORY / "crds"))
         cluster.kubectl("create", "namespace", NAMESPACE)
         cluster.kubectl("wait", "--for=create", "serviceaccount/default", "-n", NAMESPACE, "--timeout=60s")
         yield cluster
     finally:
-        dev_cluster("down", NAME)
+        dev_cluster("down", name)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pymysql
 
-from dev.console import SetupError, say
+from dev.console import say
 from tests.chaos.arena import Arena
 from tests.chaos.faults import NoVictim
 from tests.chaos.schedule import Fault, plan
@@ -34,9 +34,9 @@ def fight(here: Arena, seed: int, seconds: float, keys: int) -> Evidence:
         time.sleep(max(0.0, began + fault.at - time.monotonic()))
         try:
             here.breaker.inflict(fault)
-        except (NoVictim, SetupError) as error:
+        except NoVictim as error:
             missed.append(fault)
-            say(f"{fault}: {error or 'no victim'}")
+            say(f"{fault.kind.value}, not done: {error}")
         else:
             inflicted.append((fault, time.monotonic()))
 
@@ -44,8 +44,6 @@ def fight(here: Arena, seed: int, seconds: float, keys: int) -> Evidence:
     with observed(here) as settled, ThreadPoolExecutor(max(1, len(faults))) as pool:
         list(pool.map(inflict, faults))
         is_quiet = wait_until_quiet(here)
-    if not is_quiet:
-        say(f"not quiet after {QUIET:.0f} s")
     found = here.place.sql("SELECT session, status, error_message FROM `~~spikes`")
     return Evidence(
         seed=seed,
@@ -58,6 +56,7 @@ def fight(here: Arena, seed: int, seconds: float, keys: int) -> Evidence:
         inflicted=inflicted,
         settled=settled,
         missed=missed,
+        stuck="" if is_quiet else here.queue.describe(),
     )
 
 

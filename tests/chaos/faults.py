@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,11 +15,14 @@ from dev.cluster import Cluster, nodes, tools
 from dev.cluster.control_plane import ControlPlane
 from dev.cluster.daemons import Daemon, read_pid
 from dev.cluster.node import Node
+from dev.console import SetupError
 from dev.databases import Instance
 from tests.chaos.replica import Replica
-from tests.chaos.schedule import Fault, Kind
+from tests.chaos.schedule import TARGETS, Fault, Kind
 from tests.e2e.lab.gateway import Gateway
 from tests.e2e.lab.queues import Queue
+
+VICTIM_SECONDS = 20.0  # no replica may lead for that long
 
 
 class NoVictim(Exception):
@@ -36,6 +41,7 @@ class Breaker:
     disrupted: dict[str, Kind] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._busy = {target: threading.Lock() for target in TARGETS.values()}
         state, programs = self.cluster.state, tools.binaries(nodes.PROGRAMS)
         self._plane = ControlPlane.of(state, programs)
         self._node = Node(self._plane, state.layout().node(1), programs)
@@ -43,10 +49,14 @@ class Breaker:
     def inflict(self, fault: Fault) -> None:
         """Break it, wait as long as the fault lasts, and mend it.
 
-        Raises NoVictim where no pod runs, SetupError where the API server does not answer.
+        Raises NoVictim where no pod can be removed, SetupError where something cannot be mended.
         """
-        plane, kind = self._plane, fault.kind
-        match kind:
+        with self._busy[fault.kind.target]:  # the one before may need longer than planned to be whole
+            self._break(fault)
+
+    def _break(self, fault: Fault) -> None:
+        plane = self._plane
+        match fault.kind:
             case Kind.OPERATOR_KILLED:
                 self._replica(fault).send(signal.SIGKILL)  # started again, as a kubelet would
             case Kind.OPERATOR_FROZEN:
@@ -102,19 +112,30 @@ class Breaker:
                 cursor.execute(f"KILL {number}")
 
     def _remove_pod(self, fault: Fault) -> None:
-        running = [pod["metadata"]["name"] for pod in self.queue.running()]
-        candidates = [name for name in running if name not in self.disrupted]
-        if not candidates:
-            raise NoVictim
+        candidates = self._await_pods()
         name = candidates[fault.choice % len(candidates)]
-        self.disrupted[name] = fault.kind
-        match fault.kind:
-            case Kind.POD_DELETED:
-                self.queue.kubectl("delete", "pod", name, "--wait=false")
-            case Kind.POD_FORCE_DELETED:
-                self.queue.kubectl("delete", "pod", name, "--wait=false", "--grace-period=0", "--force")
-            case _:
-                self._evict(name)
+        self.disrupted[name] = fault.kind  # before it is: the answer may be lost
+        try:
+            match fault.kind:
+                case Kind.POD_DELETED:
+                    self.queue.kubectl("delete", "pod", name, "--wait=false")
+                case Kind.POD_FORCE_DELETED:
+                    self.queue.kubectl("delete", "pod", name, "--wait=false", "--grace-period=0", "--force")
+                case _:
+                    self._evict(name)
+        except SetupError as error:  # it has gone, or the API server has
+            raise NoVictim(str(error)) from error
+
+    def _await_pods(self) -> list[str]:
+        """The pods that run and were let be so far, as soon as there are any."""
+        deadline = time.monotonic() + VICTIM_SECONDS
+        while time.monotonic() < deadline:
+            with contextlib.suppress(SetupError):  # the API server is away
+                running = [pod["metadata"]["name"] for pod in self.queue.running()]
+                if candidates := [name for name in running if name not in self.disrupted]:
+                    return candidates
+            time.sleep(0.2)
+        raise NoVictim(f"no pod ran within {VICTIM_SECONDS:.0f} s")
 
     def _evict(self, name: str) -> None:
         namespace = self.queue.namespace

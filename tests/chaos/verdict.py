@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 
 from tests.chaos.pod import fate
@@ -28,7 +28,8 @@ class Evidence:
     disrupted: Mapping[str, Kind]  # pods that were deleted or evicted
     inflicted: Sequence[tuple[Fault, float]] = ()  # with the moment of its end
     settled: Sequence[float] = ()  # moments at which the operator was seen to have settled jobs
-    missed: Sequence[Fault] = field(default_factory=list)
+    missed: Sequence[Fault] = ()  # no pod ran, or the API server was down
+    stuck: str = ""  # how the queue describes itself where it never came to rest
 
 
 def by_key(runs: Iterable[Run]) -> dict[int, list[Run]]:
@@ -71,6 +72,8 @@ def violations(seen: Evidence) -> list[str]:
         found += [
             f"nothing explains the repeat after {run}" for run in of_one[:-1] if not _explained(seen, run)
         ]
+    if seen.stuck:
+        found.append(f"the queue never came to rest:\n{seen.stuck}")
     return found
 
 

@@ -67,6 +67,10 @@ def test_a_held_pod_is_a_violation() -> None:
     assert violations(replace(evidence(WELL), held=["q-x"])) == ["pod q-x still has our finalizer"]
 
 
+def test_a_queue_that_never_rests_is_a_violation() -> None:
+    assert "never came to rest" in violations(replace(evidence(WELL), stuck="Ready: False"))[0]
+
+
 def test_repeats_need_a_reason() -> None:
     repeated = evidence(WELL, Run(WELL, 1, "a", 0, 1), Run(WELL, 1, "b", 2, 3))
     assert "nothing explains the repeat" in violations(repeated)[0]
