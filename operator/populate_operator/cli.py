@@ -41,9 +41,7 @@ def parse_command(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[st
     command = commands.add_parser("unblock", help=text, description=text)
     command.add_argument("-n", "--namespace", help="the namespace; the context's own by default")
     command.add_argument("-A", "--all-namespaces", action="store_true", help="every namespace")
-    command.add_argument(
-        "--force", action="store_true", help="although an operator runs, for other namespaces"
-    )
+    command.add_argument("--force", action="store_true", help="though an operator runs, for others")
     return parser.parse_known_args(arguments)
 
 

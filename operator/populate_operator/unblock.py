@@ -42,10 +42,21 @@ def unblock(scope: Sequence[str], *, force: bool, now: datetime, kubectl: Sequen
     found = [*_get(kubectl, "pods", "-l", JOB_PODS, *scope), *_get(kubectl, QUEUES, *scope)]
     released = []
     for one in found:
-        if patch := build_patch(one):
-            _run(kubectl, *patch)
+        patch = build_patch(one)
+        if patch and _applied(kubectl, patch):
             released.append("{kind}/{metadata[name]} in {metadata[namespace]}".format_map(one))
     return released
+
+
+def _applied(kubectl: Sequence[str], patch: Sequence[str]) -> bool:
+    """Apply the patch; False when the object has gone meanwhile."""
+    try:
+        _run(kubectl, *patch)
+    except UnblockError as error:
+        if "(NotFound)" in str(error):
+            return False
+        raise
+    return True
 
 
 def living_operators(leases: Iterable[Object], now: datetime) -> list[str]:
