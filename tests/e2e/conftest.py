@@ -28,6 +28,7 @@ def _is_native() -> bool:
 # Losing a node, fake nodes and leaving no trace concern clusters of our own processes, not foreign ones.
 # Only there is the API server's audit log at hand, and a pod's address reached from this machine.
 NATIVE = [
+    "test_cluster_wide.py",
     "test_availability.py",
     "test_bench_launch.py",
     "test_breaker.py",

@@ -149,6 +149,19 @@ class PodApi:
                 return name
         return name
 
+    async def is_terminating(self, namespace: str) -> bool:
+        """Whether the namespace is being deleted: asked by a dry run, as nothing new is let in then."""
+        config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "populate-"}}
+        path = f"/api/v1/namespaces/{namespace}/configmaps"
+        async with self._slots:
+            try:
+                await self._session.request("POST", path, query={"dryRun": "All"}, body=config_map)
+            except Refused as error:
+                return error.is_namespace_terminating
+            except NotFound:
+                return True
+        return False
+
     async def namespace_uid(self, namespace: str) -> str:
         """The UID of a namespace. Raises NotFound."""
         async with self._slots:

@@ -48,6 +48,11 @@ class Refused(ApiError):
         """Whether a ResourceQuota is used up: time, not a change of the request, may mend it."""
         return self.status == 403 and "exceeded quota" in self.message
 
+    @property
+    def is_namespace_terminating(self) -> bool:
+        """Whether the namespace is on its way out, so that nothing new is let in."""
+        return self.status == 403 and "because it is being terminated" in self.message
+
 
 class Unreachable(ApiError):
     """No usable answer after all retries: whether the request took effect is unknown.

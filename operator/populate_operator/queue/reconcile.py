@@ -116,6 +116,9 @@ class Reconciler:
         effects = Effects(self.queue, self._services, self.memory, store, factory, self._tidier)
         observed = self._observed(spec, found, effects, is_deleting)
         try:
+            if p.may_wait_in_vain(observed):
+                going = await self._services.api.is_terminating(self.queue.namespace)
+                observed = replace(observed, is_namespace_going=going)
             observed = await self._converge(spec, effects, observed, found)
             if store and self.memory.are_figures_due(utc_now(), is_idle=not observed.reservations):
                 await self._count(store)

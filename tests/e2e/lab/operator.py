@@ -56,6 +56,8 @@ class Operator:
 def installed(cluster: Cluster, watched: Sequence[str], *changes: str) -> Iterator[Operator]:
     """Install by Helm for `watched` namespaces only, so that sessions do not serve each other's queues.
 
+    None serves the whole cluster.
+
     `changes`: further values of the chart, as `--set` takes them.
     """
     namespace = f"e2e-op-{secrets.token_hex(3)}"
@@ -66,7 +68,7 @@ def installed(cluster: Cluster, watched: Sequence[str], *changes: str) -> Iterat
         "image.repository=localhost/populate/operator",
         "image.tag=dev",
         "crds.install=false",
-        f"watchNamespaces={{{','.join(watched)}}}",
+        *([f"watchNamespaces={{{','.join(watched)}}}"] if watched else []),
         *changes,
     ]
     options = [part for value in values for part in ("--set", value)]

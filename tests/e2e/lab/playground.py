@@ -47,8 +47,15 @@ class HostDatabase(ClusterDatabase):
 @contextmanager
 def host_database(cluster: Cluster) -> Iterator[HostDatabase]:
     """MySQL on this machine with the account that the lab uses; no node can take it along."""
+    with host_instance() as instance:
+        yield HostDatabase(cluster, "", instance.server.port)
+
+
+@contextmanager
+def host_instance() -> Iterator[Instance]:
+    """The server of `host_database`, for tests that stop it."""
     with Instance("mysql", options=["--bind-address=0.0.0.0"]) as instance:
         with instance.server.connect() as connection, connection.cursor() as cursor:
             cursor.execute(f"CREATE USER '{USER}'@'%' IDENTIFIED BY '{PASSWORD}'")
             cursor.execute(f"GRANT ALL ON *.* TO '{USER}'@'%' WITH GRANT OPTION")
-        yield HostDatabase(cluster, "", instance.server.port)
+        yield instance

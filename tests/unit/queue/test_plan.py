@@ -7,6 +7,7 @@ deadlines; lost nodes; retention; refresh; the database being away; deletion of 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -30,6 +31,7 @@ from populate_operator.queue.plan import (
     Reserve,
     Settle,
     TakeBack,
+    may_wait_in_vain,
     plan,
 )
 from tests.unit.queue.builders import (
@@ -364,6 +366,19 @@ def test_a_suspended_queue_goes_on_counting() -> None:
 def test_without_the_database_pods_are_left_as_they_are() -> None:
     pods = [make_pod("a"), succeeded_pod("b"), failed_pod("c"), make_pod("d", deleting_since=ago(1))]
     assert actions(observe(*pods, reservations=None, due=5)) == []
+
+
+def test_without_the_database_pods_of_a_namespace_that_goes_are_let_go() -> None:
+    ended = failed_pod("a", deleting_since=ago(1))
+    lives = make_pod("b", deleting_since=ago(1))
+    waiting = observe(ended, lives, reservations=None)
+    assert may_wait_in_vain(waiting)
+    assert not may_wait_in_vain(observe(failed_pod("a"), lives))
+    assert actions(replace(waiting, is_namespace_going=True)) == [ReleasePod(ended)]
+
+
+def test_a_namespace_that_goes_takes_the_queue_along_by_itself() -> None:
+    assert actions(observe(reservations=None, is_namespace_going=True)) == []
 
 
 # --- deletion of the queue ------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from populate_operator.queue.plan.actions import (
 )
 from populate_operator.queue.plan.admission import plan_admission
 from populate_operator.queue.plan.deadlines import plan_deadlines
-from populate_operator.queue.plan.deletion import plan_deletion
+from populate_operator.queue.plan.deletion import may_wait_in_vain, plan_deletion
 from populate_operator.queue.plan.observed import Observed, Reservation
 from populate_operator.queue.plan.pausing import next_backoff
 from populate_operator.queue.plan.refreshing import plan_refresh
@@ -52,6 +52,7 @@ __all__ = [
     "Reserve",
     "Settle",
     "TakeBack",
+    "may_wait_in_vain",
     "next_backoff",
     "next_wake",
     "plan",

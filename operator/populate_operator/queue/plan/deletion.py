@@ -18,15 +18,24 @@ from populate_operator.queue.plan.observed import Observed
 
 def plan_deletion(observed: Observed, now: datetime) -> Iterator[Action]:
     """Delete the pods that live, let go of those from which nothing will be learned, then of the queue."""
-    if not observed.is_deleting:
+    if not (observed.is_deleting or observed.is_namespace_going):
         return
     for pod in observed.pods.values():
         if not has_ended(pod) and pod.deleting_since is None:
             yield DeletePod(pod, "QueueDeleted", "its PopulateQueue is deleted")
         elif pod.has_finalizer and _is_beyond_settling(pod, observed, now):
             yield ReleasePod(pod)
-    if not _is_held_up(observed, now):
+    if observed.is_deleting and not _is_held_up(observed, now):
         yield ReleaseQueue()
+
+
+def may_wait_in_vain(observed: Observed) -> bool:
+    """Whether pods that someone deletes are held for a database that may not come back.
+
+    Their namespace may be on its way out, and the queue is then not deleted before they are gone.
+    """
+    deleted = any(pod.has_finalizer and pod.deleting_since for pod in observed.pods.values())
+    return deleted and observed.reservations is None and not observed.is_deleting
 
 
 def _is_beyond_settling(pod: PodView, observed: Observed, now: datetime) -> bool:

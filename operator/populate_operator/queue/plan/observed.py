@@ -40,6 +40,7 @@ class Observed:
     template_proved: bool = True
     backoff: Backoff = field(default_factory=Backoff)
     is_deleting: bool = False
+    is_namespace_going: bool = False  # Kubernetes deletes its pods first, and the queue once they are gone
 
     # Answers to the questions of the passes just before.
     in_target: Mapping[str, bool] = field(default_factory=dict)
