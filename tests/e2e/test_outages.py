@@ -1,7 +1,7 @@
 """The database or the API server is away: no pod is killed, outcomes wait, and all goes on by itself.
 
 Side by side, each with a way to the database of its own:
-- nobody listens; not a byte comes through, on old connections and new ones; old ones are forgotten
+- nobody listens; not a byte comes through, on old connections and new ones
 - the password is changed; the grant on the schema is revoked
 Then the server itself: read-only, no connection left, crashed and started again. Then the API server.
 """
