@@ -34,6 +34,12 @@ class Gateway:
         for link in self._links:
             link.flowing.clear()
 
+    def forget(self) -> None:
+        """The connections that there are stay silent for good; new ones work."""
+        self.silence()
+        self._links = []
+        self._is_silent = False
+
     def mend(self) -> None:
         """All is as it was; what was held back goes its way."""
         if self._listener.fileno() < 0:
