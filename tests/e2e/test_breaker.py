@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from dev.cluster import Cluster
+from dev.console import SetupError
 from tests.e2e.lab.outage import Case, Lab, outage_lab
 from tests.e2e.lab.queues import eventually
 from tests.e2e.lab.tables import INSERT_ROW, make_tables
@@ -122,6 +123,9 @@ def troubled(lab: Lab, hook: Webhook) -> Iterator[dict[str, Case]]:
                 text = json.dumps(one)
                 stack.callback(lab.cluster.kubectl, "delete", "--ignore-not-found", "-f", "-", input=text)
                 lab.cluster.kubectl("apply", "-f", "-", input=text)
+                eventually("it is in force", partial(is_in_force, lab, hook, name, case))
+            hook.asked.clear()
+        for name, case in cases.items():
             apply(case, TROUBLES[name].in_pod)
         yield cases
 
@@ -133,6 +137,25 @@ def obstacles(name: str, case: Case, hook: Webhook) -> Iterator[Json]:
     if trouble.verdict:
         hook.verdicts[f"/{name}"] = trouble.verdict
         yield hook.manifest(unique, f"/{name}", pods_of(case), case.place.namespace)
+
+
+def is_in_force(lab: Lab, hook: Webhook, name: str, case: Case) -> bool:
+    """Whether the API server heeds it already: it learns of policies and webhooks a little later."""
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": "probe",
+            "namespace": case.place.namespace,
+            "labels": pods_of(case)["matchLabels"],
+        },
+        "spec": {"containers": [{"name": "probe", "image": "registry.invalid/none"}]},
+    }
+    try:
+        lab.cluster.kubectl("create", "--dry-run=server", "-f", "-", input=json.dumps(pod))
+    except SetupError as error:
+        return TROUBLES[name].told[0] in str(error)
+    return hook.asked[f"/{name}"] > 0
 
 
 def apply(case: Case, in_pod: Json) -> None:
