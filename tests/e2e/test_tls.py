@@ -59,7 +59,7 @@ class Server:
     def drop_connections(self) -> None:
         query = "SELECT ID FROM information_schema.PROCESSLIST WHERE USER = 'root' AND ID <> CONNECTION_ID()"
         for (number,) in self.place.sql(query):
-            self.place.sql(f"KILL {number}")
+            self.place.kill(number)
 
     def _write(self, file: str, content: str) -> None:
         target = ["exec", "-i", "-n", self.place.database.namespace, "deployment/mysql", "--"]

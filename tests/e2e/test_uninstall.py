@@ -76,7 +76,8 @@ def test_operator_first(cluster: Cluster, cluster_database: ClusterDatabase, rel
 
         refused = kubectl_populate(cluster, "unblock", "-n", place.namespace)
         assert refused.returncode == 1
-        assert f"an operator runs ({release.name}/" in refused.stderr
+        assert "an operator runs (" in refused.stderr
+        assert f"{release.name}/{release.name}-" in refused.stderr
         release.uninstall()
         left = set(runs(place)) - {first}
         queue.delete(wait=False)

@@ -44,7 +44,7 @@ class Door:
         query = "SELECT ID, HOST FROM information_schema.PROCESSLIST WHERE USER = %s"
         for number, host in self.place.sql(query, self.name):
             if host.rpartition(":")[0] not in but_of:
-                self.place.sql(f"KILL {number}")
+                self.place.kill(number)
 
     def change_password(self, password: str) -> None:
         """For new connections; those that there are stay."""

@@ -10,6 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import pymysql
+from pymysql.constants import ER
+
 from dev.cluster import Cluster
 from dev.images.catalogue import SEGMENTATION
 from populate_operator.jobs import Database, Job, JobTable
@@ -47,6 +50,14 @@ class Workplace:
         with self.database.connect(database=self.schema) as connection, connection.cursor() as cursor:
             cursor.execute(statement, parameters)
             return list(cursor.fetchall())
+
+    def kill(self, connection: int) -> None:
+        """End a connection of the server; one that has just ended by itself is as good."""
+        try:
+            self.sql(f"KILL {connection}")
+        except pymysql.err.OperationalError as error:
+            if error.args[0] != ER.NO_SUCH_THREAD:
+                raise
 
     def job(self, table: str, **key: object) -> Job:
         """The row of the table's job queue, which must be there."""
