@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from tests.e2e.lab.queues import RESOURCE
 from tests.e2e.lab.workplace import Workplace
 
 Json = dict[str, Any]
+QUIET_SECONDS = 3
 
 
 @dataclass(frozen=True)
@@ -37,14 +39,22 @@ class Door:
     def shut(self) -> None:
         """Refuse new connections and drop those that there are."""
         self._select("nothing")
-        self.drop_connections()
+        quiet = 0
+        while quiet < QUIET_SECONDS:  # kube-proxy lets some more in, and tells nobody when it has followed
+            quiet = 0 if self.drop_connections() else quiet + 1
+            time.sleep(1)
 
-    def drop_connections(self, *, but_of: tuple[str, ...] = ()) -> None:
-        """Kill the account's connections, except those from the addresses `but_of`."""
+    def drop_connections(self, *, but_of: tuple[str, ...] = ()) -> int:
+        """Kill the account's connections, except those from the addresses `but_of`; how many."""
         query = "SELECT ID, HOST FROM information_schema.PROCESSLIST WHERE USER = %s"
-        for number, host in self.place.sql(query, self.name):
-            if host.rpartition(":")[0] not in but_of:
-                self.place.kill(number)
+        found = [
+            number
+            for number, host in self.place.sql(query, self.name)
+            if host.rpartition(":")[0] not in but_of
+        ]
+        for number in found:
+            self.place.kill(number)
+        return len(found)
 
     def change_password(self, password: str) -> None:
         """For new connections; those that there are stay."""
