@@ -45,9 +45,8 @@ def parse_command(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[st
     return parser.parse_known_args(arguments)
 
 
-def build_command(arguments: Sequence[str]) -> list[str]:
+def build_command(parsed: argparse.Namespace, for_kubectl: Sequence[str]) -> list[str]:
     """The one kubectl command line that carries out any command but `unblock`."""
-    parsed, for_kubectl = parse_command(arguments)
     return ["kubectl", *_verb(parsed.command, parsed.queue), *for_kubectl]
 
 
@@ -69,7 +68,7 @@ def main() -> None:
         if parsed.command == "unblock":
             _unblock(parsed, ["kubectl", *for_kubectl])
         else:
-            command = build_command(sys.argv[1:])
+            command = build_command(parsed, for_kubectl)
             os.execvp(command[0], command)  # noqa: S606 - the arguments are a list, no shell reads them
     except FileNotFoundError:
         sys.exit("kubectl populate: kubectl is not on the PATH; install it first")

@@ -18,6 +18,7 @@ from populate_operator.metrics import LEADER
 from populate_operator.pods.client import PodApi
 from populate_operator.pods.errors import NotFound, Unreachable
 from populate_operator.pods.events import EventRecorder
+from populate_operator.pods.names import LEASE
 from populate_operator.pods.queues import QueueApi
 from populate_operator.pods.session import ApiSession, connect
 from populate_operator.pods.watch import PodWatch
@@ -29,7 +30,6 @@ from populate_operator.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-LEASE = "populate-operator"
 LOOK_SECONDS = 5.0  # between looks for an API server that does not answer, or lacks the CRD
 NO_CRD = "the PopulateQueue CRD is not installed: kubectl apply -f crds/"
 DRAIN_SECONDS = 7.0  # to end in an orderly way; what is left half is finished by the next start

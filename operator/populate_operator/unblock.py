@@ -13,9 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from populate_operator.pods.names import FINALIZER, JOB_PODS, QUEUE_FINALIZER
+from populate_operator.pods.names import FINALIZER, JOB_PODS, LEASE, QUEUE_FINALIZER
 
-LEASE = "populate-operator"
 QUEUES = "populatequeues.populate.datajoint.io"
 
 Object = Mapping[str, Any]

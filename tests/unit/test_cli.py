@@ -26,7 +26,7 @@ from populate_operator.cli import RESOURCE, build_command, parse_command
     ],
 )
 def test_each_shortcut_is_one_kubectl_command(arguments: list[str], expected: list[str]) -> None:
-    assert build_command(arguments) == ["kubectl", *expected]
+    assert build_command(*parse_command(arguments)) == ["kubectl", *expected]
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_bad_commands_are_named(
     arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
-        build_command(arguments)
+        parse_command(arguments)
     assert complaint in capsys.readouterr().err
 
 

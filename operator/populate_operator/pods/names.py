@@ -14,6 +14,7 @@ KEY_ANNOTATION = "populate.datajoint.io/key"
 ATTEMPT_ANNOTATION = "populate.datajoint.io/attempt"
 FINALIZER = "populate.datajoint.io/outcome"
 QUEUE_FINALIZER = "populate.datajoint.io/queue"
+LEASE = "populate-operator"  # of leader election; the chart's rules name it too
 MAIN_CONTAINER = "populate"
 
 JOB_PODS = f"{MANAGED_BY_LABEL}={MANAGED_BY},{QUEUE_UID_LABEL}"
