@@ -100,11 +100,8 @@ TROUBLES = {
 
 @pytest.fixture(scope="module")
 def lab(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    name = "breaker-" + tmp_path_factory.getbasetemp().name.lower()
-    cluster.kubectl("create", "namespace", name)
-    with outage_lab(cluster, name, tmp_path_factory.mktemp("breaker")) as lab:
+    with outage_lab(cluster, "breaker", tmp_path_factory.mktemp("breaker")) as lab:
         yield lab
-    cluster.kubectl("delete", "namespace", name, "--wait=false")
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,7 @@ from tests.e2e.lab.database import ClusterDatabase
 from tests.e2e.lab.gate import AT_ONCE, AT_THE_GATE, jobs, make_gated_tables, open_gate, populated, runs
 from tests.e2e.lab.host_operator import HostOperator
 from tests.e2e.lab.queues import Queue, eventually
+from tests.e2e.lab.releases import THIS
 from tests.e2e.lab.workplace import Workplace, opened
 
 KEYS = 5
@@ -138,6 +139,7 @@ def verdicts(
     """What was wrong after each crash that was asked for; "" where nothing was."""
     asked = [str(item.name) for item in request.session.items]
     points = [point for point in CASES if any(name.endswith(f"[{point.name}]") for name in asked)]
+    THIS.apply_crd(cluster)
     folder = tmp_path_factory.mktemp("operators")
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         judge = partial(verdict, cluster, cluster_database.seen_from_here(), folder)

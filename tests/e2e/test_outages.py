@@ -66,11 +66,8 @@ OUTAGES = {
 
 @pytest.fixture(scope="module")
 def lab(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    name = "outage-" + tmp_path_factory.getbasetemp().name.lower()
-    cluster.kubectl("create", "namespace", name)
-    with outage_lab(cluster, name, tmp_path_factory.mktemp("outage")) as lab:
+    with outage_lab(cluster, "outage", tmp_path_factory.mktemp("outage")) as lab:
         yield lab
-    cluster.kubectl("delete", "namespace", name, "--wait=false")
 
 
 @pytest.fixture(scope="module")

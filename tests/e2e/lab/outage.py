@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import pymysql
-
 from dev.cluster import Cluster
 from dev.databases import Instance
-from tests.e2e.lab.database import PASSWORD, USER, ClusterDatabase
+from tests.e2e.lab.database import ClusterDatabase
 from tests.e2e.lab.gateway import Gateway, Turnstile, gateway
 from tests.e2e.lab.host_operator import HostOperator
+from tests.e2e.lab.playground import add_lab_account
 from tests.e2e.lab.queues import Queue
+from tests.e2e.lab.releases import THIS
 from tests.e2e.lab.tables import CONNECT, make_tables
 from tests.e2e.lab.workplace import Workplace, opened
 
@@ -72,8 +72,7 @@ class Case:
     def drop_connections(self) -> None:
         query = "SELECT ID FROM information_schema.PROCESSLIST WHERE USER = %s"
         for (number,) in self.place.sql(query, self.account):
-            with suppress(pymysql.err.OperationalError):  # it has gone by itself
-                self.place.sql(f"KILL {number}")
+            self.place.kill(number)
 
     def pods(self) -> dict[str, Json]:
         return {pod["metadata"]["name"]: pod for pod in self.queue.pods()}
@@ -127,16 +126,20 @@ class Lab:
 
 
 @contextmanager
-def outage_lab(cluster: Cluster, namespace: str, folder: Path) -> Iterator[Lab]:
-    """Everything but queues. Native clusters only: pods reach this machine at the API server's address."""
+def outage_lab(cluster: Cluster, topic: str, folder: Path) -> Iterator[Lab]:
+    """Everything but queues, in a namespace named after `topic`.
+
+    Native clusters only: pods reach this machine at the API server's address.
+    """
+    THIS.apply_crd(cluster)
+    namespace = f"e2e-{topic}-{secrets.token_hex(3)}"
+    cluster.kubectl("create", "namespace", namespace)
     kubeconfig = json.loads(cluster.kubectl("config", "view", "--raw", "--flatten", "--minify", "-o", "json"))
     server = urlsplit(kubeconfig["clusters"][0]["cluster"]["server"])
     address = str(server.hostname)
     with ExitStack() as stack:
         instance = stack.enter_context(Instance("mysql"))
-        with instance.server.connect() as connection, connection.cursor() as cursor:
-            cursor.execute(f"CREATE USER '{USER}'@'%' IDENTIFIED BY '{PASSWORD}'")
-            cursor.execute(f"GRANT ALL ON *.* TO '{USER}'@'%' WITH GRANT OPTION")
+        add_lab_account(instance)
         api = stack.enter_context(gateway(address, (address, server.port or 443)))
         kubeconfig["clusters"][0]["cluster"]["server"] = f"https://{address}:{api.port}"
         (folder / "kubeconfig").write_text(json.dumps(kubeconfig))
@@ -148,3 +151,4 @@ def outage_lab(cluster: Cluster, namespace: str, folder: Path) -> Iterator[Lab]:
         operator.start()
         yield Lab(cluster, namespace, instance, operator, api, gate, stack)
         stack.callback(api.mend)  # first of all: the queues' pods are settled and let go
+    cluster.kubectl("delete", "namespace", namespace, "--wait=false")

@@ -51,11 +51,16 @@ def host_database(cluster: Cluster) -> Iterator[HostDatabase]:
         yield HostDatabase(cluster, "", instance.server.port)
 
 
+def add_lab_account(instance: Instance) -> None:
+    """Let the lab's account in from everywhere, as the database in a cluster does."""
+    with instance.server.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(f"CREATE USER '{USER}'@'%' IDENTIFIED BY '{PASSWORD}'")
+        cursor.execute(f"GRANT ALL ON *.* TO '{USER}'@'%' WITH GRANT OPTION")
+
+
 @contextmanager
 def host_instance() -> Iterator[Instance]:
     """The server of `host_database`, for tests that stop it."""
     with Instance("mysql", options=["--bind-address=0.0.0.0"]) as instance:
-        with instance.server.connect() as connection, connection.cursor() as cursor:
-            cursor.execute(f"CREATE USER '{USER}'@'%' IDENTIFIED BY '{PASSWORD}'")
-            cursor.execute(f"GRANT ALL ON *.* TO '{USER}'@'%' WITH GRANT OPTION")
+        add_lab_account(instance)
         yield instance

@@ -32,7 +32,9 @@ class Version:
         return (self.source / CRD).read_text()
 
     def apply_crd(self, cluster: Cluster) -> None:
-        cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(self.source / CRD))
+        file = str(self.source / CRD)
+        cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", file)
+        cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", file)
 
 
 @dataclass(frozen=True)
