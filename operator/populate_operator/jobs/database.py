@@ -25,6 +25,7 @@ from populate_operator.jobs.connection import (
     is_worth_another_try,
 )
 from populate_operator.jobs.errors import CommitInDoubt, DatabaseUnreachable, JobsError
+from populate_operator.jobs.forgotten import break_off
 from populate_operator.jobs.pool import pool_of
 from populate_operator.jobs.retry import RetryPolicy
 from populate_operator.jobs.tls import Tls
@@ -116,6 +117,21 @@ class Database:
 
     def __repr__(self) -> str:
         return f"Database({self.address})"
+
+    def break_off_forgotten(self, *, after: float = 10.0) -> int:
+        """End what waits for an answer although the server has been idle for `after` seconds; how many.
+
+        Such work is tried again like any other whose connection was lost; slow statements are let be.
+        Nothing happens where the server cannot be asked, or is being asked already.
+        """
+        if not self._pool.asking.acquire(blocking=False):
+            return 0
+        try:
+            return break_off(self._pool, after=after)
+        except (JobsError, pymysql.err.Error, OSError):
+            return 0
+        finally:
+            self._pool.asking.release()
 
     def check(self) -> str:
         """Prove that the account can log in; the server's version as it states it.

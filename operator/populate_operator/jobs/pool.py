@@ -23,11 +23,13 @@ class Pool:
         self.address = address
         self._size = size
         self._process = os.getpid()
+        self.asking = threading.Lock()  # whether the server is at work for the connections in use
         self._reset()
 
     def _reset(self) -> None:
         self._slots = threading.BoundedSemaphore(self._size)
         self._idle: list[tuple[float, Connection[Any]]] = []
+        self._in_use: set[Connection[Any]] = set()
         self._lock = threading.Lock()
 
     def acquire(self) -> Connection[Any]:
@@ -44,10 +46,18 @@ class Pool:
                 f"{self.address}: all {self._size} connections are in use; try again, or lower the load"
             )
         try:
-            return self._reuse() or connect(self.address)
+            connection = self._reuse() or connect(self.address)
         except BaseException:
             self._slots.release()
             raise
+        with self._lock:
+            self._in_use.add(connection)
+        return connection
+
+    def in_use(self) -> list[Connection[Any]]:
+        """The connections on loan."""
+        with self._lock:
+            return list(self._in_use)
 
     def _reuse(self) -> Connection[Any] | None:
         while True:
@@ -63,11 +73,14 @@ class Pool:
     def release(self, connection: Connection[Any]) -> None:
         """Give back a connection that is outside any transaction."""
         with self._lock:
+            self._in_use.discard(connection)
             self._idle.append((time.monotonic(), connection))
         self._slots.release()
 
     def discard(self, connection: Connection[Any]) -> None:
         """Give back a connection that is broken or in an unknown state."""
+        with self._lock:
+            self._in_use.discard(connection)
         _close(connection)
         self._slots.release()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -62,8 +63,19 @@ class QueueStore:
         self.table, self.owner, self._threads = table, owner, threads
         self._late: asyncio.Future[Any] | None = None
 
+    def _begin(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        call = asyncio.ensure_future(asyncio.get_running_loop().run_in_executor(self._threads, work))
+        call.add_done_callback(
+            lambda ended: ended.cancelled() or ended.exception()
+        )  # nobody may wait any more
+        return call
+
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        """The result of `work`, however long it takes."""
+        call = self._begin(work)
+        while not await self._has_ended(call):
+            pass
+        return call.result()
 
     async def _promptly(self, work: Callable[[], T]) -> T:
         """The same for what a pass waits for. Raises DatabaseUnreachable when the answer is late.
@@ -79,20 +91,25 @@ class QueueStore:
             loop.call_soon_threadsafe(begun.set)
             return work()
 
-        call = asyncio.ensure_future(self._in_thread(begin))
+        call = self._begin(begin)
         await begun.wait()  # for a thread, which is no fault of the database
         await self._answer_of(call)
         return call.result()
 
     async def _answer_of(self, call: asyncio.Future[Any]) -> None:
-        await asyncio.wait({call}, timeout=ANSWER_SECONDS)
-        self._late = None if call.done() else call
+        self._late = None if await self._has_ended(call) else call
         if self._late:
-            self._late.add_done_callback(lambda late: late.cancelled() or late.exception())
             raise DatabaseUnreachable(
                 f"{self.table.database.address}: no answer for {ANSWER_SECONDS:.0f} s; "
                 "check the network between, and that the server is up and not overloaded"
             )
+
+    async def _has_ended(self, call: asyncio.Future[Any]) -> bool:
+        """Wait for a while; where in vain, see to it that the call does not wait for what never comes."""
+        await asyncio.wait({call}, timeout=ANSWER_SECONDS)
+        if not call.done():  # in a thread beside ours, which may all be waiting
+            threading.Thread(target=self.table.database.break_off_forgotten, daemon=True).start()
+        return call.done()
 
     async def read(self) -> tuple[dict[str, Reservation], float | None]:
         """This queue's reservations by pod name, and the seconds until the next pending job is due."""

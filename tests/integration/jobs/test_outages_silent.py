@@ -1,19 +1,25 @@
 """A peer that vanished, and a server without room.
 
 - the kernel notices a dead peer within seconds, also in the middle of a long statement
+- a connection that a proxy forgot in the middle of a transaction is broken off, and its locks with it
+- a statement that merely takes long is let be
 - what is full is told as such (a table in memory, whose limit is small), and works again with room
 """
 
 from __future__ import annotations
 
 import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from dev.databases import Database
-from populate_operator.jobs import DatabaseFull
+from populate_operator.jobs import DatabaseFull, Timeouts
 from populate_operator.jobs.connection import connect
-from populate_operator.jobs.database import Statement
+from populate_operator.jobs.database import Session, Statement
+from tests.e2e.lab.gateway import gateway
 from tests.integration.jobs.arena import account, rows
 
 
@@ -27,6 +33,41 @@ def test_the_kernel_asks_after_the_peer(database: Database) -> None:
             for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
         )
     assert idle + interval * count <= 15
+
+
+def test_a_forgotten_transaction_is_run_again(database: Database) -> None:
+    with database.connect() as connection:
+        rows(connection, "CREATE TABLE tally (n INT) ENGINE=InnoDB")
+        rows(connection, "INSERT INTO tally VALUES (0)")
+    server, forgotten = database.server, threading.Event()
+    count = Statement(f"UPDATE `{database.name}`.tally SET n = n + 1")
+    with gateway("127.0.0.1", (server.host, server.port)) as way, ThreadPoolExecutor(1) as threads:
+        # Its locks would outlast the test if its session were not ended on the server.
+        ours = account(server, port=way.port, timeouts=Timeouts(idle=3600))
+
+        def work(session: Session) -> None:
+            session.execute(count)
+            if not forgotten.is_set():
+                way.forget()
+                forgotten.set()
+            session.execute(count)
+
+        call = threads.submit(ours.transaction, work)
+        forgotten.wait()
+        assert ours.break_off_forgotten(after=0) == 1
+        call.result(30)
+    with database.connect() as connection:
+        assert rows(connection, "SELECT n FROM tally") == [(2,)]
+
+
+def test_a_slow_statement_is_let_be(database: Database) -> None:
+    ours = account(database.server)
+    with ThreadPoolExecutor(1) as threads, database.connect() as watcher:
+        slow = threads.submit(ours.fetch, Statement("SELECT SLEEP(3), 'at work'"))
+        while not any("at work" in str(row[7]) for row in rows(watcher, "SHOW PROCESSLIST")):
+            time.sleep(0.01)
+        assert ours.break_off_forgotten(after=0) == 0
+        assert slow.result() == [(0, "at work")]
 
 
 def test_no_room_is_told(database: Database) -> None:

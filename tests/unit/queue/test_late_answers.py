@@ -46,6 +46,24 @@ async def test_a_late_answer_is_told_and_awaited_before_anything_else(
     assert await queue._promptly(lambda: "fresh") == "fresh"
 
 
+async def test_a_call_that_takes_long_may_be_broken_off(
+    queue: QueueStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "ANSWER_SECONDS", 0.01)
+    answers = threading.Event()
+    monkeypatch.setattr(Database, "break_off_forgotten", lambda _: answers.set())
+
+    def silent() -> str:
+        answers.wait()
+        return "again"
+
+    assert await queue._in_thread(silent) == "again"
+    answers.clear()
+    with pytest.raises(DatabaseUnreachable):
+        await queue._promptly(silent)
+    assert await asyncio.to_thread(answers.wait, 10)
+
+
 async def test_a_wait_for_a_thread_is_no_silence(
     queue: QueueStore, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
