@@ -20,11 +20,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="chaos", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10, help="how long faults come")
     parser.add_argument("--seed", type=int, default=1, help="decides the faults and the jobs' fates")
-    parser.add_argument("--jobs", type=int, default=0, help="keys; default 120 for each minute")
+    parser.add_argument("--jobs", type=int, default=0, help="keys; default 200 for each minute")
     asked = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="populate-chaos-"))
     say(f"logs are in {folder}")
-    keys = asked.jobs or int(120 * asked.minutes)
+    keys = asked.jobs or int(200 * asked.minutes)
     with own_cluster(f"chaos-{asked.seed}") as cluster, arena(cluster, folder, asked.seed, keys) as here:
         seen = fight(here, asked.seed, asked.minutes * 60, keys)
         found = violations(seen)

@@ -19,6 +19,7 @@ from tests.chaos import pod
 from tests.chaos.faults import Breaker
 from tests.chaos.replica import Replica
 from tests.chaos.witness import Witness
+from tests.e2e.lab.api_way import api_way
 from tests.e2e.lab.database import PASSWORD, USER
 from tests.e2e.lab.gateway import gateway
 from tests.e2e.lab.host_operator import HostOperator
@@ -28,6 +29,7 @@ from tests.e2e.lab.workplace import Workplace, opened
 
 NAMESPACE = "chaos"
 RETRIES = 4
+PARALLELISM = 12
 
 
 @dataclass(frozen=True)
@@ -70,17 +72,23 @@ def arena(cluster: Cluster, folder: Path, seed: int, keys: int) -> Iterator[Aren
         witness = Witness(address)
         stack.callback(witness.close)
         way = stack.enter_context(gateway(address, ("127.0.0.1", instance.server.port)))
-        replicas = [
-            Replica(HostOperator(cluster, NAMESPACE, folder / f"operator-{name}.log", name)) for name in "ab"
-        ]
-        for replica in replicas:
-            stack.callback(replica.close)
+        replicas = [stack.enter_context(running_replica(cluster, folder, name)) for name in "ab"]
         database = HostDatabase(cluster, "", instance.server.port)
         place = stack.enter_context(opened(cluster, database, NAMESPACE))
         queue = place.queue("chaos")
         stack.callback(start_worker(place, witness, seed, keys, folder).kill)
         queue.apply(_spec(place, witness, way.port, seed))
         yield Arena(place, queue, Breaker(cluster, queue, instance, way, replicas), witness, folder)
+
+
+@contextmanager
+def running_replica(cluster: Cluster, folder: Path, name: str) -> Iterator[Replica]:
+    with api_way(cluster, folder / f"kubeconfig-{name}") as (seen, way):
+        replica = Replica(HostOperator(seen, NAMESPACE, folder / f"operator-{name}.log", name), way)
+        try:
+            yield replica
+        finally:
+            replica.close()
 
 
 def start_worker(
@@ -119,10 +127,10 @@ def _spec(place: Workplace, witness: Witness, port: int, seed: int) -> dict[str,
     spec = place.spec(
         "Spikes",
         template,
-        parallelism=8,
+        parallelism=PARALLELISM,
         retry={"limit": RETRIES, "backoffSeconds": 1, "maxBackoffSeconds": 2},
         refresh={"intervalSeconds": 5, "orphanTimeoutSeconds": 20},
-        activeDeadlineSeconds=30,
+        activeDeadlineSeconds=pod.DEADLINE,
     )
     spec["database"]["port"] = port
     return spec

@@ -14,7 +14,7 @@ from dev.console import say
 from tests.chaos.arena import Arena
 from tests.chaos.faults import NoVictim
 from tests.chaos.schedule import Fault, plan
-from tests.chaos.verdict import Evidence
+from tests.chaos.verdict import Evidence, Inflicted
 from tests.e2e.lab.gate import jobs
 
 QUIET = 600.0  # seconds: a hang, not a measure of speed
@@ -27,18 +27,19 @@ SELECT (SELECT COUNT(*) FROM __spikes LEFT JOIN `~~spikes` AS job USING (session
 
 def fight(here: Arena, seed: int, seconds: float, keys: int) -> Evidence:
     """Inflict the plan's faults, wait until all is quiet, and tell what is left."""
-    inflicted, missed = list[tuple[Fault, float]](), list[Fault]()
+    inflicted, missed = list[Inflicted](), list[Fault]()
     began = time.monotonic()
 
     def inflict(fault: Fault) -> None:
         time.sleep(max(0.0, began + fault.at - time.monotonic()))
+        start = time.monotonic()
         try:
             here.breaker.inflict(fault)
         except NoVictim as error:
             missed.append(fault)
             say(f"{fault.kind.value}, not done: {error}")
         else:
-            inflicted.append((fault, time.monotonic()))
+            inflicted.append(Inflicted(fault, start, time.monotonic()))
 
     faults = plan(seed, seconds)
     with observed(here) as settled, ThreadPoolExecutor(max(1, len(faults))) as pool:
@@ -49,7 +50,7 @@ def fight(here: Arena, seed: int, seconds: float, keys: int) -> Evidence:
         seed=seed,
         keys=range(1, keys + 1),
         runs=list(here.witness.runs),
-        rows=[key for (key,) in here.place.sql("SELECT session FROM __spikes")],
+        rows=dict(here.place.sql("SELECT session, maker FROM __spikes")),
         jobs={key: (status, message) for key, status, message in found},
         held=held(here),
         disrupted=here.breaker.disrupted,

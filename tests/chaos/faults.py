@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -22,7 +21,9 @@ from tests.chaos.schedule import TARGETS, Fault, Kind
 from tests.e2e.lab.gateway import Gateway
 from tests.e2e.lab.queues import Queue
 
-VICTIM_SECONDS = 20.0  # no replica may lead for that long
+VICTIM_SECONDS = 30.0  # no replica may lead for that long
+DELAY_SECONDS = 0.2  # of each piece of delayed traffic
+NEVER_DONE = ("NotFound", "connection refused", "connect: ")  # kubectl's words: the request changed nothing
 
 
 class NoVictim(Exception):
@@ -61,6 +62,8 @@ class Breaker:
                 self._replica(fault).send(signal.SIGKILL)  # started again, as a kubelet would
             case Kind.OPERATOR_FROZEN:
                 self._freeze(fault)
+            case Kind.OPERATOR_CUT_OFF:
+                self._obstruct(self._replica(fault).way, fault)
             case Kind.API_SERVER_KILLED:
                 self._restart(plane.api_server(), plane.is_api_ready, fault)
             case Kind.ETCD_KILLED:
@@ -74,12 +77,10 @@ class Breaker:
                 self.instance.start()
             case Kind.CONNECTIONS_KILLED:
                 self._kill_connections()
-            case Kind.CONNECTIONS_FORGOTTEN:
-                self.way.forget()
-            case Kind.DATABASE_SILENT | Kind.DATABASE_REFUSED:
-                self._obstruct(fault)
-            case _:
+            case Kind.POD_DELETED | Kind.POD_FORCE_DELETED | Kind.POD_EVICTED:
                 self._remove_pod(fault)
+            case _:
+                self._obstruct(self.way, fault)
 
     def _replica(self, fault: Fault) -> Replica:
         return self.replicas[fault.choice % len(self.replicas)]
@@ -96,11 +97,18 @@ class Breaker:
         daemon.start()
         daemon.wait(is_ready)
 
-    def _obstruct(self, fault: Fault) -> None:
-        obstruct = self.way.silence if fault.kind is Kind.DATABASE_SILENT else self.way.refuse
-        obstruct()
+    def _obstruct(self, way: Gateway, fault: Fault) -> None:
+        match fault.kind:
+            case Kind.DATABASE_REFUSED:
+                way.refuse()
+            case Kind.DATABASE_SLOW:
+                way.slow_down(DELAY_SECONDS)
+            case Kind.CONNECTIONS_FORGOTTEN:
+                way.forget()
+            case _:
+                way.silence()
         time.sleep(fault.seconds)
-        self.way.mend()
+        way.mend()
 
     def _kill_connections(self) -> None:
         """Those of pods and operators: all but ours."""
@@ -112,30 +120,39 @@ class Breaker:
                 cursor.execute(f"KILL {number}")
 
     def _remove_pod(self, fault: Fault) -> None:
-        candidates = self._await_pods()
-        name = candidates[fault.choice % len(candidates)]
-        self.disrupted[name] = fault.kind  # before it is: the answer may be lost
+        """Remove one that runs, as soon as there is one. Raises NoVictim when there is none for long."""
+        deadline = time.monotonic() + VICTIM_SECONDS
+        while time.monotonic() < deadline:
+            candidates = self._running()
+            if candidates and self._removed(candidates[fault.choice % len(candidates)], fault.kind):
+                return
+            time.sleep(0.2)
+        raise NoVictim(f"no pod ran within {VICTIM_SECONDS:.0f} s")
+
+    def _running(self) -> list[str]:
+        """The pods that run and were let be so far."""
         try:
-            match fault.kind:
+            names = [pod["metadata"]["name"] for pod in self.queue.running()]
+        except SetupError:  # the API server is away
+            return []
+        return [name for name in names if name not in self.disrupted]
+
+    def _removed(self, name: str, kind: Kind) -> bool:
+        """Whether it may be removed now: the answer that it was can be lost."""
+        self.disrupted[name] = kind
+        try:
+            match kind:
                 case Kind.POD_DELETED:
                     self.queue.kubectl("delete", "pod", name, "--wait=false")
                 case Kind.POD_FORCE_DELETED:
                     self.queue.kubectl("delete", "pod", name, "--wait=false", "--grace-period=0", "--force")
                 case _:
                     self._evict(name)
-        except SetupError as error:  # it has gone, or the API server has
-            raise NoVictim(str(error)) from error
-
-    def _await_pods(self) -> list[str]:
-        """The pods that run and were let be so far, as soon as there are any."""
-        deadline = time.monotonic() + VICTIM_SECONDS
-        while time.monotonic() < deadline:
-            with contextlib.suppress(SetupError):  # the API server is away
-                running = [pod["metadata"]["name"] for pod in self.queue.running()]
-                if candidates := [name for name in running if name not in self.disrupted]:
-                    return candidates
-            time.sleep(0.2)
-        raise NoVictim(f"no pod ran within {VICTIM_SECONDS:.0f} s")
+        except SetupError as error:
+            if any(words in str(error) for words in NEVER_DONE):
+                del self.disrupted[name]
+                return False
+        return True
 
     def _evict(self, name: str) -> None:
         namespace = self.queue.namespace

@@ -17,6 +17,8 @@ import pymysql
 DOOMED = 0.03  # of the keys: they fail at every attempt
 FATES = {"ok": 0.80, "late": 0.06, "exit": 0.08, "oom": 0.04, "hang": 0.02}
 HARMLESS_ATTEMPT = 3  # from here on only the doomed fail
+DEADLINE = 45  # seconds, of the pod: a database that is away for longer costs the attempt
+WORK = (0.5, 2.5)  # seconds
 
 
 def fate(seed: int, key: int, attempt: int) -> str:
@@ -58,7 +60,7 @@ def main() -> None:
     attempt = int(os.environ["POPULATE_ATTEMPT"])
     witness = socket.create_connection((os.environ["WITNESS_HOST"], int(os.environ["WITNESS_PORT"])))
     witness.sendall(f"{key} {attempt} {os.environ['POPULATE_POD']}\n".encode())
-    time.sleep(0.5)
+    time.sleep(random.uniform(*WORK))  # noqa: S311
     end = fate(int(os.environ["SEED"]), key, attempt)
     if end == "hang":
         time.sleep(3600)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import signal
 import threading
 
+from tests.e2e.lab.gateway import Gateway
 from tests.e2e.lab.host_operator import HostOperator
 
 
 class Replica:
-    """Runs until `close`; `restarts` counts how often it ended before."""
+    """Runs until `close`; `way` is its own to the API server."""
 
-    def __init__(self, operator: HostOperator) -> None:
-        self.restarts = -1
+    def __init__(self, operator: HostOperator, way: Gateway) -> None:
+        self.way = way
         self._operator = operator
         self._closed = threading.Event()
         self._started = threading.Event()
@@ -32,6 +33,5 @@ class Replica:
         while not self._closed.is_set():
             self._operator.start()
             self._started.set()
-            self.restarts += 1
             self._operator.wait()
             self._closed.wait(1.0)  # the kubelet does not hurry either

@@ -13,11 +13,13 @@ class Kind(Enum):
 
     OPERATOR_KILLED = "operator killed"
     OPERATOR_FROZEN = "operator frozen beyond its Lease"
+    OPERATOR_CUT_OFF = "operator cut off from the API server"
     API_SERVER_KILLED = "API server killed"
     ETCD_KILLED = "etcd killed"
     KUBELET_KILLED = "kubelet killed"
     DATABASE_KILLED = "database killed"
     DATABASE_SILENT = "traffic to the database dropped"
+    DATABASE_SLOW = "traffic to the database delayed"
     DATABASE_REFUSED = "database refuses connections"
     CONNECTIONS_FORGOTTEN = "connections to the database forgotten"
     CONNECTIONS_KILLED = "connections to the database killed"
@@ -33,22 +35,29 @@ class Kind(Enum):
 
 AT_ONCE = (0.0, 0.0)
 SECONDS = {  # the least and the most that it lasts
-    Kind.OPERATOR_FROZEN: (18.0, 25.0),  # its Lease is 15
+    Kind.OPERATOR_FROZEN: (16.0, 20.0),  # its Lease is 15
+    Kind.OPERATOR_CUT_OFF: (16.0, 20.0),
     Kind.API_SERVER_KILLED: (1.0, 5.0),
     Kind.ETCD_KILLED: (1.0, 5.0),
     Kind.KUBELET_KILLED: (1.0, 8.0),
     Kind.DATABASE_KILLED: (1.0, 5.0),
     Kind.DATABASE_SILENT: (2.0, 8.0),
+    Kind.DATABASE_SLOW: (2.0, 8.0),
     Kind.DATABASE_REFUSED: (2.0, 8.0),
 }
 TARGETS = {
     kind: target
     for target, kinds in {
-        "operator": (Kind.OPERATOR_KILLED, Kind.OPERATOR_FROZEN),
+        "operator": (Kind.OPERATOR_KILLED, Kind.OPERATOR_FROZEN, Kind.OPERATOR_CUT_OFF),
         "control plane": (Kind.API_SERVER_KILLED, Kind.ETCD_KILLED),
         "kubelet": (Kind.KUBELET_KILLED,),
         "server": (Kind.DATABASE_KILLED, Kind.CONNECTIONS_KILLED),
-        "way": (Kind.DATABASE_SILENT, Kind.DATABASE_REFUSED, Kind.CONNECTIONS_FORGOTTEN),
+        "way": (
+            Kind.DATABASE_SILENT,
+            Kind.DATABASE_SLOW,
+            Kind.DATABASE_REFUSED,
+            Kind.CONNECTIONS_FORGOTTEN,
+        ),
         "pod": (Kind.POD_DELETED, Kind.POD_FORCE_DELETED, Kind.POD_EVICTED),
     }.items()
     for kind in kinds
@@ -65,7 +74,7 @@ class Fault:
     choice: int
 
 
-GAP = (1.0, 4.0)  # seconds between two draws
+GAP = (1.5, 4.5)  # seconds between two draws
 
 
 def plan(seed: int, seconds: float) -> list[Fault]:

@@ -1,11 +1,12 @@
-"""A way to a server that a test can break as networks break: refused, silent, forgotten."""
+"""A way to a server that a test can break as networks break: refused, silent, slow, forgotten."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 _BYTES = 65536
@@ -17,6 +18,7 @@ class Gateway:
     def __init__(self, address: str, server: tuple[str, int]) -> None:
         self._server = server
         self._is_silent = False
+        self._delay = 0.0
         self._links: list[_Link] = []
         self._listener = socket.create_server((address, 0))
         self.address, self.port = self._listener.getsockname()[:2]
@@ -34,6 +36,10 @@ class Gateway:
         for link in self._links:
             link.flowing.clear()
 
+    def slow_down(self, seconds: float) -> None:
+        """Whatever is sent arrives that much later."""
+        self._delay = seconds
+
     def forget(self) -> None:
         """The connections that there are stay silent for good; new ones work."""
         self.silence()
@@ -45,7 +51,7 @@ class Gateway:
         if self._listener.fileno() < 0:
             self._listener = socket.create_server((self.address, self.port))
             self._serve()
-        self._is_silent = False
+        self._is_silent, self._delay = False, 0.0
         for link in self._links:
             link.flowing.set()
 
@@ -66,7 +72,7 @@ class Gateway:
                 except OSError:  # as the server itself would have it
                     client.close()
                     continue
-                link = _Link(client, upstream)
+                link = _Link(client, upstream, lambda: self._delay)
                 if not self._is_silent:
                     link.flowing.set()
                 self._links.append(link)
@@ -75,8 +81,8 @@ class Gateway:
 class _Link:
     """A client's connection and the one to the server in its stead."""
 
-    def __init__(self, client: socket.socket, upstream: socket.socket) -> None:
-        self._ends = client, upstream
+    def __init__(self, client: socket.socket, upstream: socket.socket, delay: Callable[[], float]) -> None:
+        self._ends, self._delay = (client, upstream), delay
         self.flowing = threading.Event()
         for source, sink in ((client, upstream), (upstream, client)):
             threading.Thread(target=self._pass, args=(source, sink), daemon=True).start()
@@ -89,6 +95,7 @@ class _Link:
         with contextlib.suppress(OSError):
             while data := source.recv(_BYTES):
                 self.flowing.wait()
+                time.sleep(self._delay())
                 sink.sendall(data)
         self.flowing.wait()  # a peer that is silent does not say goodbye either
         self.close()

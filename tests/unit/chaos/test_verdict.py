@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from tests.chaos.pod import FATES, HARMLESS_ATTEMPT, fate
+from tests.chaos.pod import DEADLINE, FATES, HARMLESS_ATTEMPT, fate
 from tests.chaos.schedule import Fault, Kind
-from tests.chaos.verdict import Evidence, lost, overlaps, recoveries, table, violations
+from tests.chaos.verdict import WORKER, Evidence, Inflicted, lost, overlaps, recoveries, table, violations
 from tests.chaos.witness import Run
 
 SEED = 1
@@ -27,8 +27,13 @@ WELL, FAILS = key_of("ok"), key_of("exit")
 
 
 def evidence(key: int, *runs: Run) -> Evidence:
-    """A key with its row, and its runs."""
-    return Evidence(SEED, range(key, key + 1), runs, [key], {}, [], {})
+    """A key with its row, made by its last run."""
+    maker = runs[-1].by if runs else "nobody"
+    return Evidence(SEED, range(key, key + 1), runs, {key: maker}, {}, [], {})
+
+
+def killed(began: float, ended: float) -> Inflicted:
+    return Inflicted(Fault(began, Kind.DATABASE_KILLED, ended - began, 0), began, ended)
 
 
 def test_every_fate_is_met_and_only_the_doomed_fail_for_good() -> None:
@@ -41,7 +46,7 @@ def test_one_run_and_its_row_is_well() -> None:
 
 
 def test_a_key_without_row_or_error_is_lost() -> None:
-    seen = replace(evidence(WELL, Run(WELL, 1, "a", 0, 1)), rows=[], jobs={WELL: ("reserved", "")})
+    seen = replace(evidence(WELL, Run(WELL, 1, "a", 0, 1)), rows={}, jobs={WELL: ("reserved", "")})
     assert lost(seen) == [WELL]
     assert f"key {WELL} is lost: job ('reserved', '')" in violations(seen)[0]
 
@@ -55,7 +60,7 @@ def test_a_key_without_row_or_error_is_lost() -> None:
     ],
 )
 def test_an_error_counts_where_it_was_injected(key: int, message: str, is_lost: bool) -> None:
-    seen = replace(evidence(key), rows=[], jobs={key: ("error", message)})
+    seen = replace(evidence(key), rows={}, jobs={key: ("error", message)})
     assert bool(lost(seen)) is is_lost
 
 
@@ -73,9 +78,32 @@ def test_a_queue_that_never_rests_is_a_violation() -> None:
 
 def test_repeats_need_a_reason() -> None:
     repeated = evidence(WELL, Run(WELL, 1, "a", 0, 1), Run(WELL, 1, "b", 2, 3))
-    assert "nothing explains the repeat" in violations(repeated)[0]
+    assert "nothing explains that" in violations(repeated)[0]
     assert violations(replace(repeated, disrupted={"a": Kind.POD_EVICTED})) == []
     assert violations(evidence(FAILS, Run(FAILS, 1, "a", 0, 1), Run(FAILS, 2, "b", 2, 3))) == []
+
+
+def test_nothing_explains_a_run_after_the_row_was_made() -> None:
+    fails = evidence(FAILS, Run(FAILS, 1, "a", 0, 1), Run(FAILS, 2, "b", 2, 3))
+    made = replace(fails, rows={FAILS: "a"}, disrupted={"a": Kind.POD_DELETED})
+    assert "nothing explains that" in violations(made)[0]
+    assert violations(replace(made, disrupted={"a": Kind.POD_FORCE_DELETED})) == []
+
+
+def test_a_run_beyond_its_pods_deadline_is_repeated() -> None:
+    assert violations(evidence(WELL, Run(WELL, 1, "a", 0, DEADLINE), Run(WELL, 2, "b", 90, 91))) == []
+
+
+def test_a_run_of_the_worker_is_repeated_where_the_server_was_killed() -> None:
+    seen = evidence(WELL, Run(WELL, 1, WORKER, 10, 11), Run(WELL, 1, "b", 40, 41))
+    assert "nothing explains that" in violations(replace(seen, inflicted=[killed(2, 9)]))[0]
+    assert "nothing explains that" in violations(replace(seen, inflicted=[killed(20, 21)]))[0]
+    assert violations(replace(seen, inflicted=[killed(12, 14)])) == []
+
+
+def test_runs_at_once_are_found_beyond_the_next_one() -> None:
+    runs = Run(WELL, 1, "a", 0, 9), Run(WELL, 1, "b", 1, 2), Run(WELL, 1, "c", 3, 4)
+    assert [(first.by, second.by) for first, second in overlaps(runs)] == [("a", "b"), ("a", "c")]
 
 
 @pytest.mark.parametrize("ended", [None, 2.5])
@@ -88,6 +116,10 @@ def test_runs_at_once_are_allowed_after_a_deletion_by_force_alone(ended: float |
 
 def test_recovery_is_from_a_faults_end_to_the_next_settled_job() -> None:
     fault = Fault(1.0, Kind.ETCD_KILLED, 2.0, 0)
-    seen = replace(evidence(WELL), inflicted=[(fault, 3.0), (fault, 9.0)], settled=[2.0, 4.5, 6.0])
+    seen = replace(
+        evidence(WELL),
+        inflicted=[Inflicted(fault, 1.0, 3.0), Inflicted(fault, 7.0, 9.0)],
+        settled=[2.0, 4.5, 6.0],
+    )
     assert recoveries(seen) == [1.5]
     assert "| etcd killed | 2 |" in table(seen)
