@@ -10,8 +10,11 @@ from urllib.parse import quote
 from populate_operator.jobs import Database, JobTable, Tls
 from populate_operator.pods.client import PodApi
 from populate_operator.pods.errors import NotFound
+from populate_operator.pods.owner import QueueRef
 from populate_operator.queue.connection import Database as DatabaseSpec
 from populate_operator.queue.resource import PopulateQueueSpec
+from populate_operator.queue.services import Services
+from populate_operator.queue.store import QueueStore, owner_of
 
 REREAD_SECONDS = 30.0  # how soon a rotated Secret is followed; a refused account is read again at once
 
@@ -72,6 +75,37 @@ class AccountReader:
             return data[key].decode()
         except UnicodeDecodeError:
             raise NotReady("SecretIncomplete", f"key {key} of Secret {secret} is not UTF-8 text") from None
+
+
+class Access:
+    """The job table of one queue, as its spec, its Secrets and DNS have it; kept while they stay the same."""
+
+    def __init__(self, queue: QueueRef, services: Services) -> None:
+        self.store: QueueStore | None = None
+        self._made_of: object = None
+        self._queue, self._services = queue, services
+        self._accounts = AccountReader(services.api, queue.namespace)
+
+    def forget_account(self) -> None:
+        """The account was refused: its Secret is read again."""
+        self._accounts.forget()
+
+    async def open(self, spec: PopulateQueueSpec, class_query: str | None) -> QueueStore:
+        """The job table for `spec`; `class_query` is the key source that its class told.
+
+        Raises NotReady and ApiError. The database is not asked.
+        """
+        account = await self._accounts.account(spec.database)
+        key_source = class_query if spec.key_source.from_class else spec.key_source.query
+        host = await resolve_host(spec.database.host, self._queue.namespace)
+        policy = spec.restrictions, spec.keep_completed, spec.priority
+        made_of = spec.database, host, account, key_source, policy
+        if self.store is None or self._made_of != made_of:
+            owner = owner_of(self._services.installation, self._queue.uid)
+            table = build_table(spec, host, account, key_source)
+            self.store = QueueStore(table, owner=owner, threads=self._services.threads)
+            self._made_of = made_of
+        return self.store
 
 
 async def resolve_host(host: str, namespace: str) -> str:

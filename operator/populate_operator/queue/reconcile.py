@@ -15,7 +15,7 @@ from populate_operator.pods.names import QUEUE_FINALIZER
 from populate_operator.pods.owner import QueueRef
 from populate_operator.pods.queues import REFRESH_ANNOTATION
 from populate_operator.queue import plan as p
-from populate_operator.queue.access import AccountReader, NotReady, build_table, resolve_host, table_id
+from populate_operator.queue.access import Access, NotReady, table_id
 from populate_operator.queue.background import Background
 from populate_operator.queue.clock import utc_now
 from populate_operator.queue.conditions import Health, Trouble, name_stuck, say_unscheduled
@@ -28,7 +28,7 @@ from populate_operator.queue.requests import PodFactory
 from populate_operator.queue.resource import InvalidQueueError, PopulateQueueSpec, parse_spec
 from populate_operator.queue.services import Services
 from populate_operator.queue.statuses import StatusWriter
-from populate_operator.queue.store import QueueStore, owner_of
+from populate_operator.queue.store import QueueStore
 from populate_operator.queue.tidying import Tidier
 from populate_operator.queue.trouble import Expected, is_about_reaching, is_from_database, trouble_of
 
@@ -46,13 +46,11 @@ class Reconciler:
         self.queue, self._services = queue, services
         self.memory = Memory()
         self.table_id, self.upstream = "", frozenset[str]()  # known once the database was read
-        self._accounts = AccountReader(services.api, queue.namespace)
+        self._access = Access(queue, services)
         self._background = Background(queue, services, self.memory, wake)
         self._tidier = Tidier(services, wake)
         self._statuses = StatusWriter(queue, services, self.memory)
         self._body: Body = {}
-        self._store: QueueStore | None = None
-        self._store_made_of: object = None
 
     def observe(self, body: Body) -> None:
         """Take in the queue as the API server last told it."""
@@ -112,7 +110,7 @@ class Reconciler:
         factory = PodFactory(self.queue, spec, self.table_id)
         if spec.key_source.from_class and not is_deleting:
             self._background.ask_class(factory, self.memory.known_template)
-        store = self._store if found.reservations is not None else None
+        store = self._access.store if found.reservations is not None else None
         effects = Effects(self.queue, self._services, self.memory, store, factory, self._tidier)
         observed = self._observed(spec, found, effects, is_deleting)
         try:
@@ -131,9 +129,10 @@ class Reconciler:
     # --- observe ----------------------------------------------------------------------------------
 
     async def _read(self, spec: PopulateQueueSpec) -> Findings:
-        found = Findings()
+        found, known = Findings(), self._access.store
         try:
-            store = await self._store_of(spec)
+            store = await self._access.open(spec, self.memory.key_source.query)
+            self.memory.figures_stale |= store is not known
             found.reservations, found.next_due = await store.read()
         except (JobsError, ApiError, NotReady) as error:
             self._note(error, found)
@@ -144,20 +143,6 @@ class Reconciler:
         self.table_id = table_id(spec, target.schema, target.table)
         self.upstream = frozenset(table_id(spec, parent.schema, parent.table) for parent in target.parents)
         return found
-
-    async def _store_of(self, spec: PopulateQueueSpec) -> QueueStore:
-        account = await self._accounts.account(spec.database)
-        key_source = self.memory.key_source.query if spec.key_source.from_class else spec.key_source.query
-        host = await resolve_host(spec.database.host, self.queue.namespace)
-        policy = spec.restrictions, spec.keep_completed, spec.priority
-        made_of = spec.database, host, account, key_source, policy
-        if self._store is None or self._store_made_of != made_of:
-            owner = owner_of(self._services.installation, self.queue.uid)
-            table = build_table(spec, host, account, key_source)
-            self._store = QueueStore(table, owner=owner, threads=self._services.threads)
-            self._store_made_of = made_of
-            self.memory.figures_stale = True
-        return self._store
 
     def _observed(
         self, spec: PopulateQueueSpec, found: Findings, effects: Effects, is_deleting: bool
@@ -212,9 +197,10 @@ class Reconciler:
     def _start_refresh(
         self, spec: PopulateQueueSpec, actions: list[p.Action], observed: p.Observed
     ) -> p.Observed:
-        if self._store is None or not any(isinstance(action, p.Refresh) for action in actions):
+        store = self._access.store
+        if store is None or not any(isinstance(action, p.Refresh) for action in actions):
             return observed
-        self._background.refresh(spec, self._store)
+        self._background.refresh(spec, store)
         return replace(observed, last_refresh=self.memory.refreshed_at, refresh_requested=False)
 
     async def _release_queue(self) -> None:
@@ -232,7 +218,7 @@ class Reconciler:
 
     def _note(self, error: Expected, found: Findings) -> None:
         if isinstance(error, AccessDenied):
-            self._accounts.forget()
+            self._access.forget_account()
         if is_about_reaching(error):
             found.database = trouble_of(error)
         else:
