@@ -228,6 +228,43 @@ def test_a_terminating_pod_without_a_reservation_is_awaited() -> None:
     assert actions(observe(make_pod("a", deleting_since=ago(5)))) == []
 
 
+@pytest.mark.parametrize("age", [5.0, 600.0])
+def test_a_reservation_by_a_pod_that_is_gone_is_handed_to_the_one_at_work(age: float) -> None:
+    pod = make_pod("new")
+    job = make_job("old", key=pod.key, age=age)
+    assert actions(observe(pod, job)) == [CheckGone(("old",))]
+    settle, take_back = actions(observe(pod, job, gone=frozenset({"old"})))
+    assert isinstance(settle, Settle)
+    assert (settle.job, type(settle.outcome)) == (job, Disrupted)
+    assert take_back == TakeBack(pod)
+
+
+def test_a_reservation_by_a_pod_that_has_ended_is_handed_to_the_one_at_work() -> None:
+    pod, ended = make_pod("new"), failed_pod("old", key=make_pod("new").key, has_finalizer=False)
+    settle, take_back = actions(observe(pod, ended, job_of(ended)))
+    assert isinstance(settle, Settle)
+    assert isinstance(settle.outcome, Disrupted)
+    assert take_back == TakeBack(pod)
+
+
+def test_a_pod_whose_reservation_another_living_pod_has_is_refused_by_the_database() -> None:
+    pod, other = make_pod("new"), make_pod("old", key=make_pod("new").key)
+    assert actions(observe(pod, *at_work(other))) == [TakeBack(pod)]
+
+
+def test_no_pod_is_made_beside_one_that_terminates() -> None:
+    pod = make_pod("old", deleting_since=ago(5))
+    assert actions(observe(pod, make_job("new", key=pod.key))) == []
+    ended = succeeded_pod("old", key=pod.key, has_finalizer=False)
+    assert actions(observe(ended, make_job("new", key=pod.key))) == [CreatePod(make_job("new", key=pod.key))]
+
+
+def test_an_ended_pod_is_settled_beside_one_that_terminates() -> None:
+    pod, job = at_work(succeeded_pod("new"))
+    planned = actions(observe(pod, job, make_pod("old", key=pod.key, deleting_since=ago(5))))
+    assert planned == [CheckTarget((job,))]
+
+
 # --- deadlines ------------------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ from populate_operator.queue.plan.actions import (
     Reserve,
     Settle,
 )
+from populate_operator.queue.plan.handover import find_displaced
 from populate_operator.queue.plan.lifecycle import is_active
 from populate_operator.queue.plan.observed import Observed, Reservation
 from populate_operator.queue.resource import PopulateQueueSpec
@@ -33,7 +34,7 @@ def plan_admission(spec: PopulateQueueSpec, observed: Observed, now: datetime) -
     if not is_proved and not observed.is_deleting and not observed.backoff.is_pausing(now):
         yield ProveTemplate()
     room = _room(spec, observed, now)
-    podless = [job for job in observed.jobs if not observed.pod_of(job) and job.pod not in observed.refused]
+    podless = _podless(spec, observed, now)
     wanted = [job for job in podless if _is_fresh(job, observed)][:room]
     names = {job.pod for job in wanted}
     surplus = [job for job in podless if job.pod not in names]
@@ -44,6 +45,13 @@ def plan_admission(spec: PopulateQueueSpec, observed: Observed, now: datetime) -
     free = min(room - len(wanted), observed.due)
     if free > 0:
         yield Reserve(free)
+
+
+def _podless(spec: PopulateQueueSpec, observed: Observed, now: datetime) -> list[Reservation]:
+    """Reservations that lack a pod, but for those whose key another pod is at work on."""
+    displaced = frozenset(job.pod for job in find_displaced(spec, observed, now).values())
+    taken = displaced | observed.refused.keys()
+    return [job for job in observed.jobs if not observed.pod_of(job) and job.pod not in taken]
 
 
 def _is_fresh(job: Reservation, observed: Observed) -> bool:

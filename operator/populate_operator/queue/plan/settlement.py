@@ -16,6 +16,7 @@ from populate_operator.queue.plan.actions import (
     Settle,
     TakeBack,
 )
+from populate_operator.queue.plan.handover import find_displaced, plan_handover
 from populate_operator.queue.plan.lifecycle import is_lost
 from populate_operator.queue.plan.observed import Observed, Reservation
 from populate_operator.queue.resource import PopulateQueueSpec
@@ -24,8 +25,11 @@ from populate_operator.queue.resource import PopulateQueueSpec
 def plan_settlement(spec: PopulateQueueSpec, observed: Observed, now: datetime) -> Iterator[Action]:
     """Settle every job whose pod has ended, was refused by the API server, or is given up on."""
     unknown: list[Reservation] = []
+    displaced = frozenset(job.pod for job in find_displaced(spec, observed, now).values())
     for job in observed.jobs:
         pod = observed.pod_of(job)
+        if job.pod in displaced:
+            continue
         if pod is None and job.pod in observed.refused:
             yield Settle(job, observed.refused[job.pod])
         elif pod is None or not (has_ended(pod) or is_lost(pod, spec, now)):
@@ -52,13 +56,14 @@ def plan_unreserved(spec: PopulateQueueSpec, observed: Observed, now: datetime) 
     """Pods that no reservation names: let go of those that ended; a live one takes its job back, or goes."""
     if observed.reservations is None:
         return
+    displaced = find_displaced(spec, observed, now)
     for pod in observed.pods.values():
         if pod.name in observed.reservations:
             continue
         if has_ended(pod) or is_lost(pod, spec, now):
             yield from _let_go(pod)
         elif pod.deleting_since is None and not observed.is_deleting:
-            yield _reclaim(observed, pod)
+            yield from _reclaim(observed, pod, displaced.get(pod.name))
 
 
 def _let_go(pod: PodView) -> Iterator[Action]:
@@ -68,7 +73,10 @@ def _let_go(pod: PodView) -> Iterator[Action]:
         yield DeletePod(pod, "PodLost", "its node does not answer", force=True)
 
 
-def _reclaim(observed: Observed, pod: PodView) -> Action:
+def _reclaim(observed: Observed, pod: PodView, job: Reservation | None) -> Iterator[Action]:
     if pod.name in observed.held_elsewhere:
-        return DeletePod(pod, "JobHeldElsewhere", "its job is done, ignored, or held by someone else")
-    return TakeBack(pod)
+        yield DeletePod(pod, "JobHeldElsewhere", "its job is done, ignored, or held by someone else")
+    elif job:
+        yield from plan_handover(observed, pod, job)
+    else:
+        yield TakeBack(pod)
