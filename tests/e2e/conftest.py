@@ -32,6 +32,7 @@ NATIVE = [
     "test_availability.py",
     "test_bench_launch.py",
     "test_breaker.py",
+    "test_chaos.py",
     "test_crash_points.py",
     "test_lost_node.py",
     "test_native_cluster.py",
