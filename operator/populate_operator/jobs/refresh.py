@@ -83,12 +83,12 @@ def repend_undone(database: Database, context: Context, source: Relation) -> int
 
 
 def remove_done(database: Database, context: Context) -> int:
-    """Delete pending jobs whose key is in the target already; the number of them."""
+    """Delete pending and failed jobs whose key is in the target already; the number of them."""
     queue = context.queue
     return _apply(
         database,
         statements.build_select_done(queue, _PAGE),
-        lambda keys: statements.build_delete(queue, keys, ("pending",)),
+        lambda keys: statements.build_delete(queue, keys, ("pending", "error")),
     )
 
 

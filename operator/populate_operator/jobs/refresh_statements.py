@@ -68,10 +68,10 @@ def build_select_undone(queue: Queue, source: Relation, limit: int) -> Statement
 
 
 def build_select_done(queue: Queue, limit: int) -> Statement:
-    """Keys of pending jobs whose key is in the target already."""
+    """Keys of pending and failed jobs whose key is in the target already."""
     return Statement(
         f"SELECT {columns(queue.names, 'j')} FROM {queue.jobs.sql} AS j "
-        f"WHERE j.`status` = 'pending' AND EXISTS (SELECT 1 FROM {queue.target.sql} AS t "
+        f"WHERE j.`status` IN ('pending', 'error') AND EXISTS (SELECT 1 FROM {queue.target.sql} AS t "
         f"WHERE {queue.match(queue.jobs, 'j', queue.target, 't')}) LIMIT {limit:d}"
     )
 

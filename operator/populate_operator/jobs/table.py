@@ -161,10 +161,10 @@ class JobTable:
         1. (key source, restricted) - target - jobs is added as pending, due `delay` seconds from now.
         2. With `keep_completed`: `success` jobs in the restricted key source whose rows left the target
            become pending again.
-        3. Pending jobs whose key is in the target already are removed; so are `success` and `error` jobs
-           whose key is neither in the whole key source nor in the target, whatever their age; and jobs,
-           neither ignored nor reserved, created more than `stale_timeout` seconds ago (default 3600, 0
-           skips it) whose key is no longer in the whole key source.
+        3. Pending and failed jobs whose key is in the target already are removed; so are `success` and
+           `error` jobs whose key is neither in the whole key source nor in the target, whatever their age;
+           and jobs, neither ignored nor reserved, created more than `stale_timeout` seconds ago (default
+           3600, 0 skips it) whose key is no longer in the whole key source.
         4. Jobs reserved more than `orphan_timeout` seconds ago (None skips it) become pending again, in
            place, but for those whose user starts with one of `spared_owners`.
 

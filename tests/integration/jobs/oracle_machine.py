@@ -222,7 +222,7 @@ class QueueMachine(RuleBasedStateMachine):
             "orphan_timeout": orphan,
         }
         before = self.twins.our_jobs(self.shape)
-        done = self._with_status(before, "pending") & self._target()
+        done = self._with_status(before, "pending", "error") & self._target()
         vanished = self._with_status(before, "reserved") - self._source()
         theirs = self._theirs.refresh(*restrictions, **arguments)
         ours = self._ours.refresh(*restrictions, **arguments)
@@ -239,10 +239,10 @@ class QueueMachine(RuleBasedStateMachine):
         self._settle_in_place(before, PRIORITY_DEFAULT if priority is None else priority)
 
     def _settle_done(self, done: set[Key]) -> None:
-        """Difference: a pending job whose key is in the target stays in DataJoint for ever; we remove it."""
+        """Difference: such a pending or failed job stays in DataJoint for ever; we remove it."""
         theirs, ours = self.twins.their_jobs(self.shape), self.twins.our_jobs(self.shape)
         for key in done:
-            assert theirs[key]["status"] == "pending"
+            assert theirs[key]["status"] in ("pending", "error")
             assert key not in ours
             self._delete_their(key)
 
@@ -322,8 +322,8 @@ class QueueMachine(RuleBasedStateMachine):
     def _target(self) -> set[Key]:
         return self.twins.keys(f"SELECT DISTINCT {', '.join(self.shape.key)} FROM {self.shape.sql_name}")
 
-    def _with_status(self, jobs: Mapping[Key, Job], status: str) -> set[Key]:
-        return {key for key, job in jobs.items() if job["status"] == status}
+    def _with_status(self, jobs: Mapping[Key, Job], *statuses: str) -> set[Key]:
+        return {key for key, job in jobs.items() if job["status"] in statuses}
 
     def _delete_their(self, key: Key) -> None:
         self.twins.their(f"DELETE FROM `{self.shape.jobs_table}` WHERE {self._condition()}", key)

@@ -113,15 +113,19 @@ def test_completed_jobs_that_become_pending_again(sides: Sides) -> None:
     assert [job.priority for job in keeping.pending.where(KEY)] == [2]
 
 
-def test_pending_jobs_whose_row_is_there_already(sides: Sides) -> None:
+@pytest.mark.parametrize("status", ["pending", "error"])
+def test_pending_and_failed_jobs_whose_row_is_there_already(sides: Sides, status: str) -> None:
     """DataJoint keeps them for ever; we remove them."""
     for pipeline in (sides.theirs, sides.ours):
         pipeline.tables["Segmentation"].insert1(KEY, allow_direct_insert=True)
+    if status == "error":
+        sides.datajoint.error(KEY, "bad")
+        sides.jobs.error(KEY, "bad")
     sides.age(4000)
     assert sides.datajoint.refresh()["removed"] == 0
-    assert len(sides.datajoint.pending) == 4
+    assert (sides.datajoint & KEY).fetch1("status") == status
     assert sides.jobs.refresh()["removed"] == 1
-    assert sides.jobs.pending.count() == 3
+    assert sides.jobs.progress()["total"] == sides.jobs.pending.count() == 3
 
 
 def test_a_late_worker(sides: Sides) -> None:

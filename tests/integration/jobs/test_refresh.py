@@ -97,8 +97,8 @@ def test_jobs_whose_row_is_made_already_are_removed(imaging: Pipeline) -> None:
     jobs.reserve(key(0))
     jobs.error(key(1), "bad")
     segmentation.insert([key(number) for number in range(3)], allow_direct_insert=True)
-    assert jobs.refresh() == counts(removed=1)
-    assert statuses(jobs) == {0: "reserved", 1: "error", 3: "pending"}
+    assert jobs.refresh() == counts(removed=2)
+    assert statuses(jobs) == {0: "reserved", 3: "pending"}
 
 
 @pytest.mark.parametrize("keep_completed", [False, True])
