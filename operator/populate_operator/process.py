@@ -32,6 +32,7 @@ log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 5.0  # between looks for an API server that does not answer, or lacks the CRD
 NO_CRD = "the PopulateQueue CRD is not installed: kubectl apply -f crds/"
+ROLL_CALLS = 4  # within the patience for a watch that misses changes: one list alone proves nothing
 DRAIN_SECONDS = 7.0  # to end in an orderly way; what is left half is finished by the next start
 
 
@@ -41,6 +42,7 @@ class Patience:
 
     silence: float = 120.0  # of the pod watch, which connects anew by itself within a minute
     one_pass: float = 1800.0  # a statement may take 600, and is tried again on a new connection
+    missed: float = 120.0  # of a queue that the watch of queues has not told, though a list has it
 
 
 async def serve(settings: Settings, reached: Reached = nobody, patience: Patience | None = None) -> None:
@@ -119,6 +121,7 @@ class Operator:
                 tasks.create_task(self._watch.run())
                 tasks.create_task(self._watch_queues(started := asyncio.Event()))
                 tasks.create_task(self._retake_signals(started))
+                tasks.create_task(self._call_roll(services.queues))
                 tasks.create_task(self._wait_deposed())
         finally:
             LEADER.set(0)
@@ -174,6 +177,10 @@ class Operator:
         await started.wait()
         _end_on_signals(self._stop)
 
+    async def _call_roll(self, queues: QueueApi) -> None:
+        pace = self._patience.missed / ROLL_CALLS
+        await self._fleet.roll_call.repeat(queues, self._settings.namespaces, pace)
+
     def _on_deposed(self, error: BaseException) -> None:
         self._deposed_by = error
         self._deposed.set()
@@ -188,6 +195,8 @@ class Operator:
             return None
         if self._watch.silence > self._patience.silence and self._watch.trouble is None:
             return f"the pod watch has been silent for {self._watch.silence:.0f} s"
+        if self._fleet.roll_call.missed_for > self._patience.missed:
+            return f"the watch of queues has missed changes for {self._fleet.roll_call.missed_for:.0f} s"
         if self._fleet.longest_pass > self._patience.one_pass:
             return f"a reconcile pass has taken {self._fleet.longest_pass:.0f} s"
         return None

@@ -1,4 +1,4 @@
-"""The operator with less patience: `impatient_operator.py SILENCE ONE_PASS`, in seconds."""
+"""The operator with less patience: `impatient_operator.py SILENCE ONE_PASS MISSED`, in seconds."""
 
 from __future__ import annotations
 
@@ -12,4 +12,4 @@ from populate_operator.settings import parse_settings
 if __name__ == "__main__":
     settings = parse_settings([])
     configure_logs(settings.log_format, settings.log_level)
-    asyncio.run(serve(settings, patience=Patience(float(sys.argv[1]), float(sys.argv[2]))))
+    asyncio.run(serve(settings, patience=Patience(*map(float, sys.argv[1:]))))

@@ -15,11 +15,19 @@ from pathlib import Path
 
 from dev.cache import REPOSITORY
 from dev.cluster import Cluster
+from tests.integration import impatient_operator
 
 GRACE_SECONDS = 10.0  # what the design grants; Kubernetes grants 30
 PLAIN = ("-m", "populate_operator")
 
+LONG = 600.0  # more patience than any test needs
+
 Process = subprocess.Popen[str]
+
+
+def impatient(*, silence: float = LONG, one_pass: float = LONG, missed: float = LONG) -> tuple[str, ...]:
+    """The program of an operator that asks for a restart after fewer seconds."""
+    return ("-m", impatient_operator.__name__, *map(str, (silence, one_pass, missed)))
 
 
 @contextmanager

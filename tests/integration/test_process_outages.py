@@ -8,49 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from kubernetes.aio.client.api_client import ApiClient
-from kubernetes.aio.client.configuration import Configuration
-from kubernetes.aio.config.kube_config import load_kube_config
 
-from dev.cluster import Cluster
-from tests.integration import impatient_operator
 from tests.integration.manifests import Api, manifest
 from tests.integration.pods.faults import Fault, HttpProxy, TcpProxy
 from tests.integration.processes import (
     GRACE_SECONDS,
     answers,
     ask,
+    impatient,
     kubeconfig_through,
     operator,
     said,
 )
-
-
-def impatient(silence: float, one_pass: float) -> tuple[str, ...]:
-    return ("-m", impatient_operator.__name__, str(silence), str(one_pass))
-
-
-@pytest.fixture
-def here(api: Api) -> Iterator[Api]:
-    """A namespace of the test's own on an API server that knows PopulateQueue."""
-    namespace = f"populate-test-{secrets.token_hex(4)}"
-    api.cluster.kubectl("create", "namespace", namespace)
-    yield Api(api.cluster, namespace)
-    api.cluster.kubectl("delete", "namespace", namespace, "--wait=false")
-
-
-@pytest.fixture
-async def slow_road(cluster: Cluster) -> AsyncIterator[TcpProxy]:
-    """A way to the API server that can go silent."""
-    server = json.loads(cluster.kubectl("config", "view", "--minify", "-o", "json"))
-    async with TcpProxy(server["clusters"][0]["cluster"]["server"]).running() as proxy:
-        yield proxy
 
 
 class SilentServer:
@@ -102,30 +76,24 @@ async def test_a_follower_without_the_api_server_is_unready_but_alive(
             await answers(port, "/readyz", 200)
 
 
-async def test_without_the_crd_it_waits_unready(here: Api, cluster: Cluster, tmp_path: Path) -> None:
-    configuration = Configuration()
-    await load_kube_config(str(cluster.kubeconfig), cluster.context, configuration)  # type: ignore[no-untyped-call]
-    configuration.disable_strict_ssl_verification = True
-    client = ApiClient(configuration)
+async def test_without_the_crd_it_waits_unready(here: Api, http_road: HttpProxy, tmp_path: Path) -> None:
     absent = Fault(
         lambda request: "populatequeues" in request.path, path="/apis/populate.datajoint.io/v0/none"
     )
-    async with HttpProxy(client).running() as proxy:
-        proxy.faults = [absent] * 100  # the API server's own 404
-        kubeconfig = kubeconfig_through(cluster, proxy.url, tmp_path)
-        with operator(kubeconfig, here.namespace, "one") as process:
-            port = (await asyncio.to_thread(said, process, "operator started"))["port"]
-            await asyncio.to_thread(said, process, "waiting")
-            status, complaint = await asyncio.to_thread(ask, port, "/readyz")
-            assert (status, "CRD is not installed" in complaint) == (503, True)
-            assert await asyncio.to_thread(ask, port, "/livez") == (200, "ok")
-            proxy.faults.clear()
-            await answers(port, "/readyz", 200)
-    await client.close()  # type: ignore[no-untyped-call]
+    http_road.faults = [absent] * 100  # the API server's own 404
+    kubeconfig = kubeconfig_through(here.cluster, http_road.url, tmp_path)
+    with operator(kubeconfig, here.namespace, "one") as process:
+        port = (await asyncio.to_thread(said, process, "operator started"))["port"]
+        await asyncio.to_thread(said, process, "waiting")
+        status, complaint = await asyncio.to_thread(ask, port, "/readyz")
+        assert (status, "CRD is not installed" in complaint) == (503, True)
+        assert await asyncio.to_thread(ask, port, "/livez") == (200, "ok")
+        http_road.faults.clear()
+        await answers(port, "/readyz", 200)
 
 
 async def test_a_pass_that_hangs_fails_the_liveness_probe(here: Api, silent_database: SilentServer) -> None:
-    with operator(here.cluster.kubeconfig, here.namespace, "one", impatient(600, 1)) as process:
+    with operator(here.cluster.kubeconfig, here.namespace, "one", impatient(one_pass=1)) as process:
         port = (await asyncio.to_thread(said, process, "operator started"))["port"]
         await silent_database.asked.wait()
         assert "a reconcile pass has taken" in await answers(port, "/livez", 503)
@@ -134,7 +102,7 @@ async def test_a_pass_that_hangs_fails_the_liveness_probe(here: Api, silent_data
 
 async def test_a_deaf_watch_fails_the_liveness_probe(here: Api, slow_road: TcpProxy, tmp_path: Path) -> None:
     kubeconfig = kubeconfig_through(here.cluster, slow_road.url, tmp_path)
-    with operator(kubeconfig, here.namespace, "one", impatient(2, 600)) as process:
+    with operator(kubeconfig, here.namespace, "one", impatient(silence=2)) as process:
         port = (await asyncio.to_thread(said, process, "operator started"))["port"]
         await answers(port, "/readyz", 200)
         slow_road.stall()

@@ -10,6 +10,7 @@ import structlog
 
 from populate_operator.pods.owner import QueueRef
 from populate_operator.queue.loop import QueueLoop
+from populate_operator.queue.roll_call import RollCall
 from populate_operator.queue.services import Services
 from populate_operator.queue.strays import Strays
 
@@ -27,6 +28,7 @@ class Fleet:
         self._strays: Strays | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._on_deposed = on_deposed
+        self.roll_call = RollCall(self._loops.keys())  # a view, which follows
 
     def equip(self, services: Services) -> None:
         """Called once before anything else: the services need callbacks of this object."""
@@ -35,6 +37,7 @@ class Fleet:
     def observe(self, event: str | None, body: Body) -> None:
         """Take in what the watch of PopulateQueues tells: `DELETED`, or anything else for one that is."""
         queue = ref_of(body)
+        self.roll_call.hear(event, body["metadata"])
         if event == "DELETED":
             self._forget(queue.uid)
             return

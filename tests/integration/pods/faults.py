@@ -14,7 +14,7 @@ from kubernetes.aio.client.api_client import ApiClient
 
 
 class TcpProxy:
-    """Passes bytes to the API server until told to stall, to cut or to refuse."""
+    """Passes bytes to the API server until told to stall, to forget, to cut or to refuse."""
 
     def __init__(self, server: str) -> None:
         address = urlsplit(server)
@@ -41,6 +41,12 @@ class TcpProxy:
         """Go silent without closing anything, as a dead peer or a NAT that forgot the connection does."""
         self._flowing.clear()
 
+    def forget(self) -> None:
+        """The connections that there are stay silent for good; new ones work."""
+        self.stall()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+
     def mend(self) -> None:
         """Let bytes flow and connections in again."""
         self._refusing = False
@@ -63,15 +69,20 @@ class TcpProxy:
             return
         upstream_reader, upstream_writer = await asyncio.open_connection(self._host, self._port)
         self._writers |= {writer, upstream_writer}
+        flowing = self._flowing
         try:
-            await asyncio.gather(self._pump(reader, upstream_writer), self._pump(upstream_reader, writer))
+            await asyncio.gather(
+                self._pump(reader, upstream_writer, flowing), self._pump(upstream_reader, writer, flowing)
+            )
         finally:
             self._writers -= {writer, upstream_writer}
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flowing: asyncio.Event
+    ) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
-                await self._flowing.wait()
+                await flowing.wait()
                 writer.write(data)
                 await writer.drain()
         writer.close()
@@ -170,7 +181,7 @@ class HttpProxy:
             request.method,
             self._client.configuration.host + (fault.path or request.path),
             params={**request.query, **fault.query},
-            data=await request.read(),
+            data=await request.read() or None,
             headers=await self._headers(request),
             timeout=aiohttp.ClientTimeout(total=None),
         ) as upstream:
@@ -187,6 +198,7 @@ class HttpProxy:
             return response
 
     async def _headers(self, request: web.BaseRequest) -> dict[str, str]:
-        headers = {"Content-Type": request.headers["Content-Type"]}
+        kind = request.headers.get("Content-Type")  # which not every client sends with a GET
+        headers = {"Content-Type": kind} if kind else {}
         token = await self._client.configuration.get_api_key_with_prefix("BearerToken")
         return headers | ({"Authorization": token} if token else {})
