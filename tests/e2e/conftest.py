@@ -37,6 +37,8 @@ NATIVE = [
     "test_lost_node.py",
     "test_native_cluster.py",
     "test_outages.py",
+    "test_outages_of_api.py",
+    "test_outages_of_data.py",
     "test_rbac.py",
 ]
 collect_ignore = [] if _is_native() else NATIVE

@@ -1,0 +1,46 @@
+"""etcd is away, so the API server can neither read nor write: pods end unseen, and all goes on by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from dev.cluster import Cluster, node_images, nodes, tools
+from dev.cluster.control_plane import ControlPlane
+from dev.images.catalogue import SEGMENTATION
+from tests.chaos.faults import kill
+from tests.e2e.lab.outage import KEYS, Lab, outage_lab
+from tests.e2e.lab.queues import eventually
+
+
+@pytest.fixture
+def lab(cluster: Cluster, small_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A lab in the cluster that may be damaged, on the node that has the pods' image."""
+    node = small_cluster.state.layout().node(1)
+    node_images.copy(cluster.state.layout().node(1), node, [SEGMENTATION])
+    others = set(small_cluster.kubectl("get", "nodes", "-o", "name").split()) - {f"node/{node.name}"}
+    small_cluster.kubectl("cordon", *others)
+    with outage_lab(small_cluster, "outage", tmp_path_factory.mktemp("outage")) as lab:
+        yield lab
+    small_cluster.kubectl("uncordon", *others)
+
+
+def test_nothing_is_lost_or_run_twice_while_etcd_is_away(lab: Lab) -> None:
+    plane = ControlPlane.of(lab.cluster.state, tools.binaries(nodes.PROGRAMS))
+    case = lab.case()
+    case.begin()
+    eventually("two pods work", lambda: len(case.at_the_gate()) == 2, queue=case.queue)
+    working = case.at_the_gate()
+    etcd = plane.etcd()
+    kill(etcd)
+    case.gate.let_through(*working)
+    assert not lab.operator.died()  # its lease is lost, which it ends for by itself
+    lab.operator.start()
+    assert {status for status, _ in case.jobs().values()} == {"reserved", "pending"}
+    etcd.start()
+    etcd.wait(plane.is_etcd_ready)
+    eventually("third pod", lambda: len(case.at_the_gate()) == KEYS, queue=case.queue)
+    case.gate.let_through(*case.at_the_gate())
+    eventually("each key has its end", case.is_done, queue=case.queue)
+    assert len(case.pods()) == KEYS  # no job was run again
