@@ -34,14 +34,15 @@ class Instance:
 
     `restart` and a `start` after `kill` keep port, account and data; `close` removes the data. The server
     and its data also go when the process that made them dies by any signal. `options` are the server
-    program's own and override ours.
+    program's own and override ours. The data lie in a new folder of `parent`, by default of the system's
+    for what is temporary.
     """
 
-    def __init__(self, kind: Kind, *, options: Sequence[str] = ()) -> None:
+    def __init__(self, kind: Kind, *, options: Sequence[str] = (), parent: Path | None = None) -> None:
         self.kind = kind
         engine = engines.find(kind)
         self._engine = replace(engine, options=(*engine.options, *options))
-        self.folder = Path(tempfile.mkdtemp(prefix=f"populate-{kind}-"))
+        self.folder = Path(tempfile.mkdtemp(prefix=f"populate-{kind}-", dir=parent))
         self._process: subprocess.Popen[bytes] | None = None
         self._watcher: subprocess.Popen[bytes] | None = None
         try:

@@ -86,18 +86,13 @@ def has_two_at_work(case: Case) -> bool:
     return len(case.at_the_gate()) == 2
 
 
-def is_told(case: Case, reason: str, words: str) -> bool:
-    found = case.queue.condition("DatabaseReachable")
-    return (found["status"], found["reason"]) == ("False", reason) and words in found["message"]
-
-
 @pytest.mark.parametrize("name", OUTAGES)
 def test_outcomes_wait_while_the_database_is_away(broken: dict[str, Case], name: str) -> None:
     case, outage = broken[name], OUTAGES[name]
-    eventually("told", lambda: is_told(case, outage.reason, outage.told), queue=case.queue)
+    eventually("told", lambda: case.is_told(outage.reason, outage.told), queue=case.queue)
     assert case.queue.condition("Ready")["reason"] == outage.reason
     pods = case.at_the_gate()
-    let_end(case, pods)
+    case.let_end(pods)
     assert case.pods().keys() == set(pods)  # none was begun
     assert case.event_counts("DatabaseUnreachable") == [1]
 
@@ -106,17 +101,6 @@ def test_outcomes_wait_while_the_database_is_away(broken: dict[str, Case], name:
     let_all_end(case)
     assert case.queue.condition("DatabaseReachable")["status"] == "True"
     assert case.event_counts("DatabaseUnreachable") == [1]
-
-
-def let_end(case: Case, names: list[str]) -> None:
-    """Let pods end: they are kept, by the finalizer, as they are."""
-    case.gate.let_through(*names)
-    ended = {"Succeeded", "Failed"}
-    eventually("ended", lambda: all(case.pods()[name]["status"]["phase"] in ended for name in names))
-    for name in names:
-        metadata = case.pods()[name]["metadata"]
-        assert metadata["finalizers"] == ["populate.datajoint.io/outcome"]
-        assert "deletionTimestamp" not in metadata
 
 
 def let_all_end(case: Case) -> None:
@@ -175,8 +159,8 @@ def test_outcomes_wait_while_the_server_takes_no_writes_or_nobody_or_crashed(lab
     eventually("three pods work", lambda: len(case.at_the_gate()) == 3, queue=case.queue)
     for (outage, reason, told), name in zip(SERVER_OUTAGES, case.at_the_gate(), strict=True):
         with outage(lab, case):
-            let_end(case, [name])
-            eventually(reason, partial(is_told, case, reason, told), queue=case.queue)
+            case.let_end([name])
+            eventually(reason, partial(case.is_told, reason, told), queue=case.queue)
             assert len(case.queue.running()) == 2 - SERVER_OUTAGES.index((outage, reason, told))
         eventually("settled", partial(is_settled, case, name), queue=case.queue)
     eventually("each key has its end", case.is_done, queue=case.queue)
@@ -194,7 +178,7 @@ def test_an_operator_without_api_server_starts_nothing_anew_and_goes_on_when_it_
     lab.api.refuse()
     assert not lab.operator.died()  # its lease is lost, which it ends for by itself
     lab.operator.start()
-    let_end(case, case.at_the_gate())
+    case.let_end(case.at_the_gate())
     assert {status for status, _ in case.jobs().values()} == {"reserved", "pending"}
     lab.api.mend()
     eventually("third pod", lambda: len(case.at_the_gate()) == 3, queue=case.queue)

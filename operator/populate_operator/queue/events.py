@@ -52,6 +52,11 @@ def database_unreachable(message: str) -> EventText:
     return EventText("Warning", "DatabaseUnreachable", message)
 
 
+def blocked(reason: str, message: str) -> EventText:
+    """Something that the queue needs is missing or wrong."""
+    return EventText("Warning", reason, message)
+
+
 def rejected(reason: str, message: str) -> EventText:
     """The API server refuses a pod of the template."""
     return EventText("Warning", reason, message)

@@ -51,6 +51,7 @@ class Memory:
     figures_not_before: datetime | None = None
     settled: deque[datetime] = field(default_factory=lambda: deque(maxlen=100_000))
     database_trouble: Trouble | None = None  # as last reported
+    setup_trouble: Trouble | None = None  # likewise
     failures: int = 0  # passes in a row that could not reach what they needed
 
     def note_spec(self, fingerprint: str, generation: int) -> None:

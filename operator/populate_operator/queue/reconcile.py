@@ -20,7 +20,7 @@ from populate_operator.queue.background import Background
 from populate_operator.queue.clock import utc_now
 from populate_operator.queue.conditions import Health, Trouble, name_stuck, say_unscheduled
 from populate_operator.queue.effects import Effects
-from populate_operator.queue.events import action_events, database_unreachable
+from populate_operator.queue.events import action_events, blocked, database_unreachable
 from populate_operator.queue.findings import Findings
 from populate_operator.queue.memory import Memory, fingerprint, retry_seconds
 from populate_operator.queue.points import Point
@@ -234,6 +234,7 @@ class Reconciler:
     async def _finish(self, spec: PopulateQueueSpec, observed: p.Observed, found: Findings) -> float:
         health = self._health(spec, observed, found)
         self._tell(health.database)
+        self._tell_of_setup(health.setup)
         self.memory.failures = self.memory.failures + 1 if found.is_incomplete else 0
         status_due = await self._statuses.write(self._generation, health, tuple(observed.pods.values()))
         return self._delay(spec, observed, found, status_due)
@@ -247,6 +248,14 @@ class Reconciler:
             self._background.publish(database_unreachable(database.message))
         elif known and database is None:
             log.info("database can be used again", **fields)
+
+    def _tell_of_setup(self, setup: Trouble | None) -> None:
+        """One event and one log line for each thing that is found missing or wrong."""
+        known, self.memory.setup_trouble = self.memory.setup_trouble, setup
+        if setup and (known is None or known.reason != setup.reason):
+            fields = {"namespace": self.queue.namespace, "queue": self.queue.name}
+            log.warning("queue cannot work", reason=setup.reason, error=setup.message, **fields)
+            self._background.publish(blocked(setup.reason, setup.message))
 
     def _health(self, spec: PopulateQueueSpec, observed: p.Observed, found: Findings) -> Health:
         memory = self.memory

@@ -17,7 +17,7 @@ from tests.e2e.lab.database import ClusterDatabase
 from tests.e2e.lab.gateway import Gateway, Turnstile, gateway
 from tests.e2e.lab.host_operator import HostOperator
 from tests.e2e.lab.playground import add_lab_account
-from tests.e2e.lab.queues import Queue
+from tests.e2e.lab.queues import Queue, eventually
 from tests.e2e.lab.releases import THIS
 from tests.e2e.lab.tables import CONNECT, make_tables
 from tests.e2e.lab.workplace import Workplace, opened
@@ -26,14 +26,18 @@ Json = dict[str, Any]
 KEYS = 3
 FAILS = 2  # this key's pod makes no row and ends with exit code 3
 
-# The row is there before the pod waits, so that what follows hangs on the operator alone.
-_PROGRAM = f"""{CONNECT}
+WAIT = f"""{CONNECT}
 import socket
+def wait():
+    gate = socket.create_connection((os.environ["GATE_HOST"], int(os.environ["GATE_PORT"])))
+    gate.sendall((os.environ["POPULATE_POD"] + "\\n").encode())
+    gate.recv(1)
+"""
+# The row is there before the pod waits, so that what follows hangs on the operator alone.
+_PROGRAM = f"""{WAIT}
 if key["session"] != {FAILS}:
     insert()
-gate = socket.create_connection((os.environ["GATE_HOST"], int(os.environ["GATE_PORT"])))
-gate.sendall((os.environ["POPULATE_POD"] + "\\n").encode())
-gate.recv(1)
+wait()
 sys.exit(3 if key["session"] == {FAILS} else 0)
 """
 
@@ -51,17 +55,18 @@ class Case:
     def __post_init__(self) -> None:
         object.__setattr__(self, "queue", self.place.queue())
 
-    def begin(self, *, parallelism: int = 2) -> None:
+    def begin(self, *, parallelism: int = 2, program: str = _PROGRAM, keys: int = KEYS, **spec: Any) -> None:
         """Apply the queue; the first pods will wait at the gate."""
-        make_tables(self.place, keys=KEYS)
+        make_tables(self.place, keys=keys)
         self.place.sql(f"CREATE USER '{self.account}'@'%%' IDENTIFIED BY 'secret'")
         self.grant()
         self.place.add_secret(self.account, "secret", self.account.replace("_", "-"))
         gate = {"GATE_HOST": self.gate.address, "GATE_PORT": str(self.gate.port)}
         template = self.place.template(
-            _PROGRAM, env=[{"name": name, "value": value} for name, value in gate.items()]
+            program, env=[{"name": name, "value": value} for name, value in gate.items()]
         )
-        spec = self.place.spec("Spikes", template, parallelism=parallelism, refresh={"intervalSeconds": 1})
+        spec |= {"parallelism": parallelism, "refresh": {"intervalSeconds": 1}}
+        spec = self.place.spec("Spikes", template, **spec)
         credentials = {"secretName": self.account.replace("_", "-")}
         database = {"host": self.way.address, "port": self.way.port, "credentials": credentials}
         self.queue.apply(spec | {"database": database})
@@ -80,6 +85,21 @@ class Case:
     def at_the_gate(self) -> list[str]:
         """Its pods that wait, or were let through."""
         return [name for name in self.pods() if name in self.gate.waiting()]
+
+    def let_end(self, names: list[str]) -> None:
+        """Let pods end while the database is away: they are kept, by the finalizer, as they are."""
+        self.gate.let_through(*names)
+        ended = {"Succeeded", "Failed"}
+        eventually("ended", lambda: all(self.pods()[name]["status"]["phase"] in ended for name in names))
+        for name in names:
+            metadata = self.pods()[name]["metadata"]
+            assert metadata["finalizers"] == ["populate.datajoint.io/outcome"]
+            assert "deletionTimestamp" not in metadata
+
+    def is_told(self, reason: str, words: str) -> bool:
+        """Whether the queue says so of its database."""
+        found = self.queue.condition("DatabaseReachable")
+        return (found["status"], found["reason"]) == ("False", reason) and words in found["message"]
 
     def jobs(self) -> dict[int, tuple[str, str]]:
         """Status and error of each job that is left."""
@@ -117,9 +137,9 @@ class Lab:
     gate: Turnstile
     stack: ExitStack
 
-    def case(self) -> Case:
-        """A queue-to-be."""
-        address, port = self.api.address, self.instance.server.port
+    def case(self, instance: Instance | None = None) -> Case:
+        """A queue-to-be, on the lab's own server or another one that has the lab's account."""
+        address, port = self.api.address, (instance or self.instance).server.port
         database = ClusterDatabase(self.cluster, "", port, address=address)
         way = self.stack.enter_context(gateway(address, ("127.0.0.1", port)))
         return Case(self.stack.enter_context(opened(self.cluster, database, self.namespace)), way, self.gate)
