@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
 from dev.cluster import Cluster, node_images, nodes, tools
 from dev.cluster.control_plane import ControlPlane
+from dev.cluster.daemons import read_pid
 from dev.images.catalogue import SEGMENTATION
 from tests.chaos.faults import kill
-from tests.e2e.lab.outage import KEYS, Lab, outage_lab
+from tests.e2e.lab.outage import KEYS, Case, Lab, outage_lab
 from tests.e2e.lab.queues import eventually
 
 
@@ -21,26 +26,49 @@ def lab(cluster: Cluster, small_cluster: Cluster, tmp_path_factory: pytest.TempP
     node_images.copy(cluster.state.layout().node(1), node, [SEGMENTATION])
     others = set(small_cluster.kubectl("get", "nodes", "-o", "name").split()) - {f"node/{node.name}"}
     small_cluster.kubectl("cordon", *others)
-    with outage_lab(small_cluster, "outage", tmp_path_factory.mktemp("outage")) as lab:
-        yield lab
-    small_cluster.kubectl("uncordon", *others)
+    try:
+        with outage_lab(small_cluster, "outage", tmp_path_factory.mktemp("outage")) as lab:
+            yield lab
+    finally:
+        small_cluster.kubectl("uncordon", *others)
+
+
+@contextmanager
+def killed(plane: ControlPlane) -> Iterator[None]:
+    """The API server answers with errors."""
+    etcd = plane.etcd()
+    kill(etcd)
+    yield
+    etcd.start()
+    etcd.wait(plane.is_etcd_ready)
+
+
+@contextmanager
+def frozen(plane: ControlPlane) -> Iterator[None]:
+    """The API server does not answer."""
+    pid = read_pid(plane.etcd().pid_file)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def have_come(case: Case, pods: int) -> bool:
+    return len(case.at_the_gate()) == pods
 
 
 def test_nothing_is_lost_or_run_twice_while_etcd_is_away(lab: Lab) -> None:
     plane = ControlPlane.of(lab.cluster.state, tools.binaries(nodes.PROGRAMS))
     case = lab.case()
     case.begin()
-    eventually("two pods work", lambda: len(case.at_the_gate()) == 2, queue=case.queue)
-    working = case.at_the_gate()
-    etcd = plane.etcd()
-    kill(etcd)
-    case.gate.let_through(*working)
-    assert not lab.operator.died()  # its lease is lost, which it ends for by itself
-    lab.operator.start()
-    assert {status for status, _ in case.jobs().values()} == {"reserved", "pending"}
-    etcd.start()
-    etcd.wait(plane.is_etcd_ready)
-    eventually("third pod", lambda: len(case.at_the_gate()) == KEYS, queue=case.queue)
-    case.gate.let_through(*case.at_the_gate())
+    for outage, pods in ((killed, 2), (frozen, KEYS)):
+        eventually("pods work", partial(have_come, case, pods), queue=case.queue)
+        working = case.at_the_gate()
+        with outage(plane):
+            case.gate.let_through(*working)
+            assert not lab.operator.died()  # its lease is lost, which it ends for by itself
+            lab.operator.start()
+            assert "reserved" in {status for status, _ in case.jobs().values()}
     eventually("each key has its end", case.is_done, queue=case.queue)
     assert len(case.pods()) == KEYS  # no job was run again

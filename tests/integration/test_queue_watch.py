@@ -10,11 +10,13 @@ import json
 import urllib.error
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import web
 
 from populate_operator.handlers import build_settings
+from tests.e2e.lab.gateway import gateway
 from tests.integration.manifests import Api, manifest
 from tests.integration.pods.faults import Fault, HttpProxy, TcpProxy, is_watch
 from tests.integration.processes import (
@@ -30,12 +32,37 @@ from tests.integration.processes import (
 HANG_SECONDS = 120.0
 
 
+@pytest.fixture(scope="module", autouse=True)
+def deaf(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """An operator whose connections were forgotten, before things happen; the other tests fill the time."""
+    config = json.loads(api.kubectl("config", "view", "--minify", "-o", "json"))
+    server = urlsplit(config["clusters"][0]["cluster"]["server"])
+    create(api, "early")
+    with gateway("127.0.0.1", (str(server.hostname), server.port or 443)) as way:
+        url = f"https://127.0.0.1:{way.port}"
+        kubeconfig = kubeconfig_through(api.cluster, url, tmp_path_factory.mktemp("deaf"))
+        with operator(kubeconfig, api.namespace, "one") as process:
+            wait_until_served(process, "early")
+            create(api, "watched")
+            wait_until_served(process, "watched")  # told by the watch: the list is over
+            way.forget()
+            create(api, "unseen")
+            api.kubectl("patch", "pq", "early", "--type=merge", '--patch={"spec": {"suspend": true}}')
+            yield process
+    abandon(api)
+
+
 @pytest.fixture
 def queues(here: Api) -> Iterator[Api]:
     """A namespace that goes with its queues although no operator is left."""
     yield here
-    for name in here.kubectl("get", "pq", "-o", "name").split():
-        here.kubectl("patch", name, "--type=merge", '--patch={"metadata": {"finalizers": null}}')
+    abandon(here)
+
+
+def abandon(api: Api) -> None:
+    """Let queues go that no operator lets go."""
+    for name in api.kubectl("get", "pq", "-o", "name").split():
+        api.kubectl("patch", name, "--type=merge", '--patch={"metadata": {"finalizers": null}}')
 
 
 def create(api: Api, name: str) -> None:
@@ -43,10 +70,14 @@ def create(api: Api, name: str) -> None:
     api.create(manifest() | {"metadata": {"name": name}})
 
 
+def wait_until_served(process: Process, name: str) -> None:
+    while said(process, "queue served")["queue"] != name:
+        pass
+
+
 async def served(process: Process, name: str) -> None:
     async with asyncio.timeout(HANG_SECONDS):
-        while (await asyncio.to_thread(said, process, "queue served"))["queue"] != name:
-            pass
+        await asyncio.to_thread(wait_until_served, process, name)
 
 
 def watches_queues(request: web.BaseRequest) -> bool:
@@ -58,24 +89,6 @@ def test_silence_is_noticed_within_a_minute_and_never_in_a_healthy_watch() -> No
     assert watching.server_timeout is not None
     assert watching.client_timeout is not None
     assert watching.server_timeout < watching.client_timeout < watching.inactivity_timeout < 60
-
-
-async def test_what_happens_while_the_watch_is_silent_is_noticed(
-    queues: Api, slow_road: TcpProxy, tmp_path: Path
-) -> None:
-    create(queues, "early")
-    kubeconfig = kubeconfig_through(queues.cluster, slow_road.url, tmp_path)
-    with operator(kubeconfig, queues.namespace, "one") as process:
-        await served(process, "early")
-        create(queues, "watched")
-        await served(process, "watched")  # told by the watch: the list was over
-        slow_road.forget()
-        create(queues, "unseen")
-        queues.kubectl("patch", "pq", "early", "--type=merge", '--patch={"spec": {"suspend": true}}')
-        await served(process, "unseen")
-        observed = "--for=jsonpath={.status.observedGeneration}=2"
-        await asyncio.to_thread(queues.kubectl, "wait", "pq", "early", observed, "--timeout=120s")
-        assert process.poll() is None
 
 
 async def test_a_watch_that_alone_is_broken_fails_the_liveness_probe(
@@ -132,3 +145,10 @@ async def test_a_watch_that_ends_for_good_ends_the_process(
     assert any(map(watches_queues, http_road.seen))
     lease = json.loads(queues.kubectl("get", "lease", "populate-operator", "-o", "json"))
     assert not lease["spec"].get("holderIdentity")
+
+
+def test_what_happened_while_the_watch_was_silent_is_noticed(api: Api, deaf: Process) -> None:
+    for name, generation in (("unseen", 1), ("early", 2)):
+        observed = f"--for=jsonpath={{.status.observedGeneration}}={generation}"
+        api.kubectl("wait", "pq", name, observed, f"--timeout={HANG_SECONDS:.0f}s")
+    assert deaf.poll() is None

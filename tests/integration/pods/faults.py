@@ -14,7 +14,7 @@ from kubernetes.aio.client.api_client import ApiClient
 
 
 class TcpProxy:
-    """Passes bytes to the API server until told to stall, to forget, to cut or to refuse."""
+    """Passes bytes to the API server until told to stall, to cut or to refuse."""
 
     def __init__(self, server: str) -> None:
         address = urlsplit(server)
@@ -41,12 +41,6 @@ class TcpProxy:
         """Go silent without closing anything, as a dead peer or a NAT that forgot the connection does."""
         self._flowing.clear()
 
-    def forget(self) -> None:
-        """The connections that there are stay silent for good; new ones work."""
-        self.stall()
-        self._flowing = asyncio.Event()
-        self._flowing.set()
-
     def mend(self) -> None:
         """Let bytes flow and connections in again."""
         self._refusing = False
@@ -69,20 +63,15 @@ class TcpProxy:
             return
         upstream_reader, upstream_writer = await asyncio.open_connection(self._host, self._port)
         self._writers |= {writer, upstream_writer}
-        flowing = self._flowing
         try:
-            await asyncio.gather(
-                self._pump(reader, upstream_writer, flowing), self._pump(upstream_reader, writer, flowing)
-            )
+            await asyncio.gather(self._pump(reader, upstream_writer), self._pump(upstream_reader, writer))
         finally:
             self._writers -= {writer, upstream_writer}
 
-    async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flowing: asyncio.Event
-    ) -> None:
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
-                await flowing.wait()
+                await self._flowing.wait()
                 writer.write(data)
                 await writer.drain()
         writer.close()
