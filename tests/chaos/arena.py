@@ -29,7 +29,7 @@ from tests.e2e.lab.workplace import Workplace, opened
 
 NAMESPACE = "chaos"
 RETRIES = 4
-PARALLELISM = 12
+PARALLELISM = 16
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,16 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pymysql
 
 from dev.console import say
 from tests.chaos.arena import Arena
 from tests.chaos.faults import NoVictim
-from tests.chaos.schedule import Fault, plan
-from tests.chaos.verdict import Evidence, Inflicted
+from tests.chaos.schedule import Fault, Inflicted, plan
+from tests.chaos.verdict import Evidence
 from tests.e2e.lab.gate import jobs
 
 QUIET = 600.0  # seconds: a hang, not a measure of speed
@@ -32,14 +34,14 @@ def fight(here: Arena, seed: int, seconds: float, keys: int) -> Evidence:
 
     def inflict(fault: Fault) -> None:
         time.sleep(max(0.0, began + fault.at - time.monotonic()))
-        start = time.monotonic()
         try:
-            here.breaker.inflict(fault)
+            done = here.breaker.inflict(fault)
         except NoVictim as error:
             missed.append(fault)
             say(f"{fault.kind.value}, not done: {error}")
         else:
-            inflicted.append(Inflicted(fault, start, time.monotonic()))
+            inflicted.append(done)
+            note(here.folder, done)
 
     faults = plan(seed, seconds)
     with observed(here) as settled, ThreadPoolExecutor(max(1, len(faults))) as pool:
@@ -59,6 +61,14 @@ def fight(here: Arena, seed: int, seconds: float, keys: int) -> Evidence:
         missed=missed,
         stuck="" if is_quiet else here.queue.describe(),
     )
+
+
+def note(folder: Path, done: Inflicted) -> None:
+    """Tell of a fault in the log, which is read beside those of the operators."""
+    shift = time.time() - time.monotonic()
+    moments = [datetime.fromtimestamp(shift + one, UTC) for one in (done.began, done.ended)]
+    with (folder / "faults.log").open("a") as log:
+        print(*(f"{one:%H:%M:%S.%f}" for one in moments), done.fault.kind.value, done.victim, file=log)
 
 
 def wait_until_quiet(here: Arena) -> bool:

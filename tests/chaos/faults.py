@@ -17,7 +17,7 @@ from dev.cluster.node import Node
 from dev.console import SetupError
 from dev.databases import Instance
 from tests.chaos.replica import Replica
-from tests.chaos.schedule import TARGETS, Fault, Kind
+from tests.chaos.schedule import TARGETS, Fault, Inflicted, Kind
 from tests.e2e.lab.gateway import Gateway
 from tests.e2e.lab.queues import Queue
 
@@ -47,13 +47,16 @@ class Breaker:
         self._plane = ControlPlane.of(state, programs)
         self._node = Node(self._plane, state.layout().node(1), programs)
 
-    def inflict(self, fault: Fault) -> None:
+    def inflict(self, fault: Fault) -> Inflicted:
         """Break it, wait as long as the fault lasts, and mend it.
 
         Raises NoVictim where no pod can be removed, SetupError where something cannot be mended.
         """
         with self._busy[fault.kind.target]:  # the one before may need longer than planned to be whole
+            began = time.monotonic()
             self._break(fault)
+            victim = self._replica(fault).name if fault.kind.target == "operator" else ""
+            return Inflicted(fault, began, time.monotonic(), victim)
 
     def _break(self, fault: Fault) -> None:
         plane = self._plane

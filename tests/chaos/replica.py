@@ -13,7 +13,7 @@ class Replica:
     """Runs until `close`; `way` is its own to the API server."""
 
     def __init__(self, operator: HostOperator, way: Gateway) -> None:
-        self.way = way
+        self.way, self.name = way, operator.identity
         self._operator = operator
         self._closed = threading.Event()
         self._started = threading.Event()

@@ -74,7 +74,17 @@ class Fault:
     choice: int
 
 
-GAP = (1.5, 4.5)  # seconds between two draws
+@dataclass(frozen=True)
+class Inflicted:
+    """A fault and whom it befell, from when until when: of this machine's monotonic clock."""
+
+    fault: Fault
+    began: float
+    ended: float
+    victim: str = ""
+
+
+GAP = (2.0, 7.0)  # seconds between two draws
 
 
 def plan(seed: int, seconds: float) -> list[Fault]:

@@ -10,20 +10,11 @@ from dataclasses import dataclass
 from itertools import combinations, pairwise
 
 from tests.chaos.pod import DEADLINE, fate
-from tests.chaos.schedule import Fault, Kind
+from tests.chaos.schedule import Fault, Inflicted, Kind
 from tests.chaos.witness import Run
 
 WORKER = "worker"
 COMPLETING_SECONDS = 5.0  # that DataJoint may need after its run for the row and the end of the job
-
-
-@dataclass(frozen=True)
-class Inflicted:
-    """A fault, from when until when: of this machine's monotonic clock."""
-
-    fault: Fault
-    began: float
-    ended: float
 
 
 @dataclass(frozen=True)

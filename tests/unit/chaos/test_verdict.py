@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from tests.chaos.pod import DEADLINE, FATES, HARMLESS_ATTEMPT, fate
-from tests.chaos.schedule import Fault, Kind
-from tests.chaos.verdict import WORKER, Evidence, Inflicted, lost, overlaps, recoveries, table, violations
+from tests.chaos.schedule import Fault, Inflicted, Kind
+from tests.chaos.verdict import WORKER, Evidence, lost, overlaps, recoveries, table, violations
 from tests.chaos.witness import Run
 
 SEED = 1
