@@ -3,6 +3,7 @@
 - an admission policy forbids them; an admission webhook does not answer
 - a storm of 429 for creations, each with a word when to come again
 - there is no such ServiceAccount
+- a LimitRange allows no pod as large as the template; to the other queues' pods it gives a limit
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -39,6 +40,7 @@ class Trouble:
     object: Callable[[str, Case], Json] | None = None  # made before, removed as the remedy
     remedy: Callable[[Case], Json] | None = None  # an object that is made as the remedy
     verdict: Verdict | None = None  # of the webhook until then
+    resources: Json = field(default_factory=lambda: {"requests": {"memory": "32Mi"}})  # of the container
 
 
 def pods_of(case: Case) -> Json:
@@ -69,6 +71,12 @@ def policy(name: str, case: Case) -> Json:
     return {"apiVersion": "v1", "kind": "List", "items": [policy, binding]}
 
 
+def limit_range(name: str, case: Case) -> Json:
+    limit = {"type": "Container", "max": {"memory": "128Mi"}}
+    metadata = {"name": name, "namespace": case.place.namespace}
+    return {"apiVersion": "v1", "kind": "LimitRange", "metadata": metadata, "spec": {"limits": [limit]}}
+
+
 def service_account(case: Case) -> Json:
     metadata = {"name": "robot", "namespace": case.place.namespace}
     return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
@@ -94,6 +102,10 @@ TROUBLES = {
     "account": Trouble(
         "TemplateRejected", ('serviceaccount "robot" not found',), {"serviceAccountName": "robot"},
         remedy=service_account,
+    ),
+    "limit": Trouble(
+        "TemplateRejected", ("equal to memory limit of 128Mi", "LimitRange of the namespace"), {},
+        object=limit_range, resources={"requests": {"memory": "200Mi"}},
     ),
 }  # fmt: skip
 
@@ -123,7 +135,7 @@ def troubled(lab: Lab, hook: Webhook) -> Iterator[dict[str, Case]]:
                 eventually("it is in force", partial(is_in_force, lab, hook, name, case))
             hook.asked.clear()
         for name, case in cases.items():
-            apply(case, TROUBLES[name].in_pod)
+            apply(case, TROUBLES[name])
         yield cases
 
 
@@ -138,6 +150,7 @@ def obstacles(name: str, case: Case, hook: Webhook) -> Iterator[Json]:
 
 def is_in_force(lab: Lab, hook: Webhook, name: str, case: Case) -> bool:
     """Whether the API server heeds it already: it learns of policies and webhooks a little later."""
+    container = {"name": "probe", "image": "registry.invalid/none", "resources": TROUBLES[name].resources}
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -146,7 +159,7 @@ def is_in_force(lab: Lab, hook: Webhook, name: str, case: Case) -> bool:
             "namespace": case.place.namespace,
             "labels": pods_of(case)["matchLabels"],
         },
-        "spec": {"containers": [{"name": "probe", "image": "registry.invalid/none"}]},
+        "spec": {"containers": [container]},
     }
     try:
         lab.cluster.kubectl("create", "--dry-run=server", "-f", "-", input=json.dumps(pod))
@@ -155,10 +168,11 @@ def is_in_force(lab: Lab, hook: Webhook, name: str, case: Case) -> bool:
     return hook.asked[f"/{name}"] > 0
 
 
-def apply(case: Case, in_pod: Json) -> None:
+def apply(case: Case, trouble: Trouble) -> None:
     make_tables(case.place, keys=KEYS)
     template = case.place.template(INSERT_ROW)
-    template["spec"].update(in_pod)
+    template["spec"].update(trouble.in_pod)
+    template["spec"]["containers"][0]["resources"] = trouble.resources
     spec = case.place.spec("Spikes", template, parallelism=PARALLELISM)
     spec["database"] |= {"host": case.way.address, "port": case.way.port}
     case.queue.apply(spec)

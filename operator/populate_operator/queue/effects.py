@@ -32,6 +32,8 @@ A = TypeVar("A", bound=p.Action)
 
 # Reserved and created in portions, so that a crash or a deposed leader leaves few pods to be made up for.
 PORTION = 200
+# Where a LimitRange has added a limit below the request, the API server does not say whose limit that is.
+_EXCEEDS_LIMIT = "must be less than or equal to"
 
 
 class Effects:
@@ -234,6 +236,11 @@ def refusal(error: ApiError, reason: str = "PodRefused") -> CannotStart:
             "ApiOverloaded",
             f"{error.sentence}; the API server is overloaded; one pod is tried again after each pause",
         )
+    if _EXCEEDS_LIMIT in error.sentence:
+        message = (
+            f"{error.sentence}; a limit that is not in spec.template comes from a LimitRange of the namespace"
+        )
+        return CannotStart(reason, message)
     return CannotStart(reason, error.sentence)
 
 

@@ -31,6 +31,12 @@ def test_no_is_what_leaves_no_pod(status: int, message: str, is_no: bool) -> Non
         (403, "exceeded quota: e2e", "QuotaExceeded", "raise the namespace's ResourceQuota"),
         (429, "too many requests", "ApiOverloaded", "tried again"),
         (422, "spec: Invalid value", "PodRefused", "Invalid value"),
+        (
+            422,
+            "must be less than or equal to memory limit of 1Gi",
+            "PodRefused",
+            "LimitRange of the namespace",
+        ),
     ],
 )
 def test_it_is_told_with_its_remedy(status: int, message: str, reason: str, remedy: str) -> None:
