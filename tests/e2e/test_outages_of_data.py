@@ -3,7 +3,8 @@
 Side by side:
 - the schema is dropped under two pods, and declared again
 - the jobs table is restored from an old dump, whose rows are wrong in every way that a row can be
-- the disk of the server is full
+- the disk of the server is full: it refuses to let a table grow
+- the same where the server keeps a binary log: it says nothing, and tries again once a minute
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -62,22 +64,65 @@ def lab(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield lab
 
 
-@pytest.fixture(scope="module")
-def disk(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the data of the third queue lie."""
-    return lab.stack.enter_context(small_disk(tmp_path_factory.mktemp("full") / "disk"))
+@dataclass(frozen=True)
+class CaseOnDisk:
+    """A queue whose server has a small disk of its own, and the file that fills it."""
+
+    case: Case
+    full: Path
+
+    def fill(self) -> None:
+        """Write until there is no room left."""
+        with suppress(OSError), self.full.open("wb", buffering=0) as full:
+            while full.write(bytes(4096)):
+                pass
+
+
+def on_disk(lab: Lab, folder: Path, *options: str) -> CaseOnDisk:
+    """A queue with three pods that will wait at the gate; their rows are there by then."""
+    disk = lab.stack.enter_context(small_disk(folder / "disk"))
+    instance = lab.stack.enter_context(Instance("mysql", parent=disk, options=options))
+    add_lab_account(instance)
+    case = lab.case(instance)
+    case.begin(program=WORK_NOISILY, parallelism=3)
+    full = disk / "full"
+    lab.stack.callback(full.unlink, missing_ok=True)  # or the schema could not be dropped
+    return CaseOnDisk(case, full)
+
+
+@dataclass(frozen=True)
+class Cases:
+    """The queues of this module."""
+
+    schema: Case
+    restored: Case
+    crowded: CaseOnDisk
+    silent: CaseOnDisk
 
 
 @pytest.fixture(scope="module")
-def cases(lab: Lab, disk: Path) -> dict[str, Case]:
-    """The three queues; their pods come to the gate side by side."""
-    on_disk = lab.stack.enter_context(Instance("mysql", parent=disk))
-    add_lab_account(on_disk)
-    cases = {"schema": lab.case(), "restored": lab.case(), "disk": lab.case(on_disk)}
-    cases["schema"].begin(program=WORK)
-    cases["restored"].begin(program=WORK, parallelism=4, keys=KEYS, podRetention={"succeeded": 50})
-    cases["disk"].begin(program=WORK_NOISILY, parallelism=3)
+def cases(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Cases:
+    """The pods come to the gate side by side. The outage that lasts longest begins at once."""
+    crowded = on_disk(lab, tmp_path_factory.mktemp("crowded"))
+    silent = on_disk(lab, tmp_path_factory.mktemp("silent"), "--log-bin=bin")
+    cases = Cases(lab.case(), lab.case(), crowded, silent)
+    cases.schema.begin(program=WORK)
+    cases.restored.begin(program=WORK, parallelism=4, keys=KEYS, podRetention={"succeeded": 50})
+    eventually("three pods work", lambda: len(running(silent.case)) == 3, queue=silent.case.queue)
+    with pytest.raises(pymysql.err.OperationalError, match="timed out"):
+        clog(silent)
+    silent.case.let_end(list(running(silent.case)))
     return cases
+
+
+def clog(silent: CaseOnDisk) -> None:
+    """Write until the server waits for room."""
+    place = silent.case.place
+    place.sql("CREATE TABLE filler (n int AUTO_INCREMENT PRIMARY KEY)")
+    silent.fill()
+    with place.database.connect(database=place.schema, read_timeout=3) as connection:
+        while True:
+            connection.query("INSERT INTO filler VALUES ()")
 
 
 def running(case: Case) -> dict[str, int]:
@@ -106,9 +151,9 @@ def note_failing(case: Case, *keys: int) -> None:
 
 
 def test_a_dropped_schema_is_told_of_and_its_pods_take_their_jobs_back_once_it_is_declared(
-    cases: dict[str, Case],
+    cases: Cases,
 ) -> None:
-    case, place = cases["schema"], cases["schema"].place
+    case, place = cases.schema, cases.schema.place
     eventually("two pods work", lambda: len(running(case)) == 2, queue=case.queue)
     before = running(case)
     place.sql(f"DROP DATABASE `{place.schema}`")
@@ -140,8 +185,8 @@ def all_end(case: Case) -> bool:
     return case.is_done()
 
 
-def test_a_jobs_table_restored_from_an_old_dump_costs_no_pod_and_no_job(cases: dict[str, Case]) -> None:
-    case, place = cases["restored"], cases["restored"].place
+def test_a_jobs_table_restored_from_an_old_dump_costs_no_pod_and_no_job(cases: Cases) -> None:
+    case, place = cases.restored, cases.restored.place
     note_failing(case)
     failed, gone, moved, kept = four_at_work(case)
     note_failing(case, failed[1])
@@ -213,11 +258,11 @@ def ended_but(case: Case, failing: int) -> bool:
     )
 
 
-def test_outcomes_wait_while_the_disk_of_the_server_is_full(cases: dict[str, Case], disk: Path) -> None:
-    case = cases["disk"]
+def test_outcomes_wait_while_the_disk_of_the_server_is_full(cases: Cases) -> None:
+    case = cases.crowded.case
     eventually("three pods work", lambda: len(running(case)) == 3, queue=case.queue)
     keys = {key: name for name, key in running(case).items()}
-    fill(disk / "full")
+    cases.crowded.fill()
     with pytest.raises(pymysql.err.OperationalError, match="is full"):
         crowd(case.place)
     case.let_end([keys.pop(FAILS)])
@@ -229,7 +274,7 @@ def test_outcomes_wait_while_the_disk_of_the_server_is_full(cases: dict[str, Cas
     assert {status for status, _ in case.jobs().values()} == {"reserved", "ignore"}
     assert case.event_counts("DatabaseUnreachable") == [1]
 
-    (disk / "full").unlink()
+    cases.crowded.full.unlink()
     eventually("settled", lambda: case.jobs()[FAILS][0] == "error", queue=case.queue)
     case.place.sql("DELETE FROM `~~spikes` WHERE status = 'ignore'")
     eventually("each key has its end", case.is_done, queue=case.queue)
@@ -237,14 +282,18 @@ def test_outcomes_wait_while_the_disk_of_the_server_is_full(cases: dict[str, Cas
     assert case.queue.condition("DatabaseReachable")["status"] == "True"
 
 
-def fill(file: Path) -> None:
-    """Write until there is no room left."""
-    with suppress(OSError), file.open("wb", buffering=0) as full:
-        while full.write(bytes(4096)):
-            pass
-
-
 def crowd(place: Workplace) -> None:
     """Use up what room the jobs table itself has left, with jobs that nobody is to run, until it is full."""
     for session in itertools.count(1000):
         place.sql("INSERT INTO `~~spikes` (session, status, priority) VALUES (%s, 'ignore', 5)", session)
+
+
+def test_outcomes_wait_while_the_server_waits_for_room_for_its_log(cases: Cases) -> None:
+    case = cases.silent.case
+    eventually("told", partial(case.is_told, "DatabaseUnreachable", "no answer for 20 s"), queue=case.queue)
+    assert {status for status, _ in case.jobs().values()} == {"reserved"}
+    assert case.event_counts("DatabaseUnreachable") == [1]
+
+    cases.silent.full.unlink()
+    eventually("each key has its end", case.is_done, queue=case.queue, seconds=180)
+    assert len(case.pods()) == 3  # no job was run again
