@@ -10,27 +10,20 @@ from functools import partial
 
 import pytest
 
-from dev.cluster import Cluster, node_images, nodes, tools
+from dev.cluster import Cluster, nodes, tools
 from dev.cluster.control_plane import ControlPlane
 from dev.cluster.daemons import read_pid
-from dev.images.catalogue import SEGMENTATION
+from dev.images.catalogue import OPERATOR
 from tests.chaos.faults import kill
 from tests.e2e.lab.outage import KEYS, Case, Lab, outage_lab
 from tests.e2e.lab.queues import eventually
 
 
 @pytest.fixture
-def lab(cluster: Cluster, small_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """A lab in the cluster that may be damaged, on the node that has the pods' image."""
-    node = small_cluster.state.layout().node(1)
-    node_images.copy(cluster.state.layout().node(1), node, [SEGMENTATION])
-    others = set(small_cluster.kubectl("get", "nodes", "-o", "name").split()) - {f"node/{node.name}"}
-    small_cluster.kubectl("cordon", *others)
-    try:
-        with outage_lab(small_cluster, "outage", tmp_path_factory.mktemp("outage")) as lab:
-            yield lab
-    finally:
-        small_cluster.kubectl("uncordon", *others)
+def lab(small_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A lab in the cluster that may be damaged."""
+    with outage_lab(small_cluster, "outage", tmp_path_factory.mktemp("outage")) as lab:
+        yield lab
 
 
 @contextmanager
@@ -61,7 +54,7 @@ def have_come(case: Case, pods: int) -> bool:
 def test_nothing_is_lost_or_run_twice_while_etcd_is_away(lab: Lab) -> None:
     plane = ControlPlane.of(lab.cluster.state, tools.binaries(nodes.PROGRAMS))
     case = lab.case()
-    case.begin()
+    case.begin(image=OPERATOR)  # which that cluster has: it brings Python and PyMySQL
     for outage, pods in ((killed, 2), (frozen, KEYS)):
         eventually("pods work", partial(have_come, case, pods), queue=case.queue)
         working = case.at_the_gate()

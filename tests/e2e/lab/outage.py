@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from dev.cluster import Cluster
 from dev.databases import Instance
+from dev.images.catalogue import SEGMENTATION
 from tests.e2e.lab.database import ClusterDatabase
 from tests.e2e.lab.gateway import Gateway, Turnstile, gateway
 from tests.e2e.lab.host_operator import HostOperator
@@ -55,7 +56,15 @@ class Case:
     def __post_init__(self) -> None:
         object.__setattr__(self, "queue", self.place.queue())
 
-    def begin(self, *, parallelism: int = 2, program: str = _PROGRAM, keys: int = KEYS, **spec: Any) -> None:
+    def begin(
+        self,
+        *,
+        parallelism: int = 2,
+        program: str = _PROGRAM,
+        image: str = SEGMENTATION,
+        keys: int = KEYS,
+        **spec: Any,
+    ) -> None:
         """Apply the queue; the first pods will wait at the gate."""
         make_tables(self.place, keys=keys)
         self.place.sql(f"CREATE USER '{self.account}'@'%%' IDENTIFIED BY 'secret'")
@@ -63,7 +72,7 @@ class Case:
         self.place.add_secret(self.account, "secret", self.account.replace("_", "-"))
         gate = {"GATE_HOST": self.gate.address, "GATE_PORT": str(self.gate.port)}
         template = self.place.template(
-            program, env=[{"name": name, "value": value} for name, value in gate.items()]
+            program, image=image, env=[{"name": name, "value": value} for name, value in gate.items()]
         )
         spec |= {"parallelism": parallelism, "refresh": {"intervalSeconds": 1}}
         spec = self.place.spec("Spikes", template, **spec)
