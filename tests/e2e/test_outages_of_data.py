@@ -279,7 +279,9 @@ def test_outcomes_wait_while_the_disk_of_the_server_is_full(cases: Cases) -> Non
     case.place.sql("DELETE FROM `~~spikes` WHERE status = 'ignore'")
     eventually("each key has its end", case.is_done, queue=case.queue)
     assert len(case.pods()) == 3  # no job was run again
-    assert case.queue.condition("DatabaseReachable")["status"] == "True"
+    eventually(
+        "told so", lambda: case.queue.condition("DatabaseReachable")["status"] == "True", queue=case.queue
+    )
 
 
 def crowd(place: Workplace) -> None:
@@ -291,8 +293,8 @@ def crowd(place: Workplace) -> None:
 def test_outcomes_wait_while_the_server_waits_for_room_for_its_log(cases: Cases) -> None:
     case = cases.silent.case
     eventually("told", partial(case.is_told, "DatabaseUnreachable", "no answer for 20 s"), queue=case.queue)
+    eventually("event", lambda: case.event_counts("DatabaseUnreachable") == [1], queue=case.queue)
     assert {status for status, _ in case.jobs().values()} == {"reserved"}
-    assert case.event_counts("DatabaseUnreachable") == [1]
 
     cases.silent.full.unlink()
     eventually("each key has its end", case.is_done, queue=case.queue, seconds=180)
