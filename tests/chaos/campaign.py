@@ -19,7 +19,7 @@ from tests.chaos.schedule import Fault, Inflicted, plan
 from tests.chaos.verdict import Evidence
 from tests.e2e.lab.gate import jobs
 
-QUIET = 600.0  # seconds: a hang, not a measure of speed
+QUIET = 1200.0  # seconds: a hang, not a measure of speed
 SETTLED = """
 SELECT (SELECT COUNT(*) FROM __spikes LEFT JOIN `~~spikes` AS job USING (session)
         WHERE job.session IS NULL AND maker <> 'worker')
