@@ -30,7 +30,7 @@ from populate_operator.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-LOOK_SECONDS = 5.0  # between looks for an API server that does not answer, or lacks the CRD
+LOOK_SECONDS = 2.0  # between looks for an API server that does not answer, or lacks the CRD
 NO_CRD = "the PopulateQueue CRD is not installed: kubectl apply -f crds/"
 ROLL_CALLS = 4  # within the patience for a watch that misses changes: one list alone proves nothing
 DRAIN_SECONDS = 7.0  # to end in an orderly way; what is left half is finished by the next start
@@ -153,12 +153,14 @@ class Operator:
         while True:
             try:
                 installation = await api.namespace_uid(self._settings.own_namespace)
-                self._missing = None if await self._has_crd(queues) else NO_CRD
+                missing = None if await self._has_crd(queues) else NO_CRD
             except Unreachable as error:
-                self._missing = f"the API server cannot be used: {error.message}"
-            if not self._missing:
+                missing = f"the API server cannot be used: {error.message}"
+            before, self._missing = self._missing, missing
+            if not missing:
                 return installation
-            log.warning("waiting", reason=self._missing)
+            if missing != before:
+                log.warning("waiting", reason=missing)
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _has_crd(self, queues: QueueApi) -> bool:

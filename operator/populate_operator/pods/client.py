@@ -163,9 +163,11 @@ class PodApi:
         return False
 
     async def namespace_uid(self, namespace: str) -> str:
-        """The UID of a namespace. Raises NotFound."""
+        """The UID of a namespace. Raises NotFound; not retried: whoever needs it at once looks often."""
         async with self._slots:
-            found = await self._session.request("GET", f"/api/v1/namespaces/{namespace}")
+            found = await self._session.request(
+                "GET", f"/api/v1/namespaces/{namespace}", timeout=5.0, attempts=1
+            )
         return str(found["metadata"]["uid"])
 
 
