@@ -133,14 +133,13 @@ class Reconciler:
         try:
             store = await self._access.open(spec, self.memory.key_source.query)
             self.memory.figures_stale |= store is not known
-            reservations, next_due = await store.read()
-            target = store.table.target  # may be gone by now, or not declared again yet
+            reading = await store.read()
         except (JobsError, ApiError, NotReady) as error:
             self._note(error, found)
             found.is_database_known = is_from_database(error)
             return found
-        found.reservations, found.next_due = reservations, next_due
-        found.is_database_known = True
+        found.reservations, found.next_due = reading.reservations, reading.next_due
+        found.is_database_known, target = True, reading.target
         self.table_id = table_id(spec, target.schema, target.table)
         self.upstream = frozenset(table_id(spec, parent.schema, parent.table) for parent in target.parents)
         return found

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar, assert_never
 
 from populate_operator import jobs
-from populate_operator.jobs import BadKey, DatabaseUnreachable, Fence, Job, JobTable, Key
+from populate_operator.jobs import BadKey, DatabaseUnreachable, Fence, Job, JobTable, Key, Target
 from populate_operator.pods.names import ENTROPY_BYTES, pod_name
 from populate_operator.pods.view import PodView
 from populate_operator.queue.outcome import (
@@ -45,6 +45,19 @@ OWNER_PREFIX = "populatequeue/"
 def owner_of(installation: str, queue_uid: str) -> str:
     """The `user` of a queue's reservations; `installation` is the UID of the operator's namespace."""
     return f"{OWNER_PREFIX}{installation}/{queue_uid}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a pass goes by.
+
+    `reservations`: this queue's, by pod name. `next_due`: seconds until the next pending job may start, None
+    where none is pending. `target`: the table that is populated.
+    """
+
+    reservations: dict[str, Reservation]
+    next_due: float | None
+    target: Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +114,7 @@ class QueueStore:
         if self._late:
             raise DatabaseUnreachable(
                 f"{self.table.database.address}: no answer for {ANSWER_SECONDS:.0f} s; "
-                "check the network between, and that the server is up and not overloaded"
+                "check the network between, and that the server is up, not overloaded, and has room on its disk"
             )
 
     async def _has_ended(self, call: asyncio.Future[Any]) -> bool:
@@ -111,12 +124,12 @@ class QueueStore:
             threading.Thread(target=self.table.database.break_off_forgotten, daemon=True).start()
         return call.done()
 
-    async def read(self) -> tuple[dict[str, Reservation], float | None]:
-        """This queue's reservations by pod name, and the seconds until the next pending job is due."""
+    async def read(self) -> Reading:
+        """The queue as the database has it now."""
 
-        def work() -> tuple[dict[str, Reservation], float | None]:
+        def work() -> Reading:
             held = {job.host: _reservation(job) for job in self.table.owned(self.owner)}
-            return held, self.table.next_due()
+            return Reading(held, self.table.next_due(), self.table.target)
 
         return await self._promptly(work)
 

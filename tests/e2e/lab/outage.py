@@ -6,14 +6,14 @@ import json
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from dev.cluster import Cluster
 from dev.databases import Instance
 from dev.images.catalogue import SEGMENTATION
+from tests.e2e.lab.api_way import api_way
 from tests.e2e.lab.database import ClusterDatabase
 from tests.e2e.lab.gateway import Gateway, Turnstile, gateway
 from tests.e2e.lab.host_operator import HostOperator
@@ -163,18 +163,12 @@ def outage_lab(cluster: Cluster, topic: str, folder: Path) -> Iterator[Lab]:
     THIS.apply_crd(cluster)
     namespace = f"e2e-{topic}-{secrets.token_hex(3)}"
     cluster.kubectl("create", "namespace", namespace)
-    kubeconfig = json.loads(cluster.kubectl("config", "view", "--raw", "--flatten", "--minify", "-o", "json"))
-    server = urlsplit(kubeconfig["clusters"][0]["cluster"]["server"])
-    address = str(server.hostname)
     with ExitStack() as stack:
         instance = stack.enter_context(Instance("mysql"))
         add_lab_account(instance)
-        api = stack.enter_context(gateway(address, (address, server.port or 443)))
-        kubeconfig["clusters"][0]["cluster"]["server"] = f"https://{address}:{api.port}"
-        (folder / "kubeconfig").write_text(json.dumps(kubeconfig))
-        seen = replace(cluster, kubeconfig=folder / "kubeconfig")
+        seen, api = stack.enter_context(api_way(cluster, folder / "kubeconfig"))
         operator = HostOperator(seen, namespace, folder / "operator.log")
-        gate = Turnstile(address)
+        gate = Turnstile(api.address)
         stack.callback(gate.close)
         stack.callback(operator.kill)
         operator.start()
