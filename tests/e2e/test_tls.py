@@ -100,13 +100,14 @@ def ask(server: Server, mode: str, *, ca: str | None = None, host: str = "") -> 
     return place.queue().apply(spec)
 
 
-def refused(queue: Queue, text: str) -> None:
+def refused(queue: Queue, text: str, *, is_about_ca: bool = False) -> None:
     """The queue says `text` of the database, and what to look at."""
     eventually(text, lambda: text in queue.condition("DatabaseReachable").get("message", ""), queue=queue)
     told = queue.condition("DatabaseReachable")
     assert told["status"] == "False"
     assert queue.condition("Ready")["status"] == "False"
     assert "TLS" in told["message"]
+    assert ("caSecretName" in told["message"]) == is_about_ca
     assert PASSWORD not in told["message"]
 
 
@@ -116,9 +117,9 @@ def is_in_touch(queue: Queue) -> bool:
 
 def test_what_a_queue_demands_of_the_servers_certificate(server: Server) -> None:
     ca, alias = server.authority.pem, server.name.replace("mysql", "alias", 1)
-    refused(ask(server, "VerifyCA", ca=Authority().pem), "certificate verify failed")
-    refused(ask(server, "VerifyCA"), "certificate verify failed")
-    refused(ask(server, "VerifyCA", ca="no certificate"), "is not PEM text")
+    refused(ask(server, "VerifyCA", ca=Authority().pem), "certificate verify failed", is_about_ca=True)
+    refused(ask(server, "VerifyCA"), "certificate verify failed", is_about_ca=True)
+    refused(ask(server, "VerifyCA", ca="no certificate"), "is not PEM text", is_about_ca=True)
     refused(ask(server, "VerifyIdentity", ca=ca, host=alias), "Hostname mismatch")
     assert server.place.sql("SELECT * FROM __spikes") == []
     good = ask(server, "VerifyIdentity", ca=ca)

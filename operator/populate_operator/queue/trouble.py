@@ -30,6 +30,15 @@ _DATABASE = (
     UnsupportedServer,
 )
 _ANSWERS = (IncompatibleJobsTable, NoSuchSchema, NoSuchTable, StatementRefused)
+_ABOUT_CA = (
+    "issuer certificate",
+    "self-signed certificate",
+    "signature failure",
+    "the CA certificate for TLS",
+)
+_CA_REMEDY = (
+    "; spec.database.tls.caSecretName names the Secret with the CA that signed the server's certificate"
+)
 Expected = JobsError | ApiError | NotReady  # what the world may do to a pass; anything else is a bug
 
 
@@ -40,7 +49,8 @@ def trouble_of(error: Expected) -> Trouble:
             return Trouble(error.reason, error.message)
         case ApiError():
             return Trouble("ApiUnreachable", error.message)
-    return Trouble(type(error).__name__, str(error))
+    remedy = _CA_REMEDY if any(words in str(error) for words in _ABOUT_CA) else ""
+    return Trouble(type(error).__name__, str(error) + remedy)
 
 
 def is_about_reaching(error: Expected) -> bool:

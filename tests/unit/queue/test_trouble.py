@@ -39,3 +39,20 @@ def test_each_error_has_a_reason_and_tells_whether_the_database_was_reached(
     assert trouble_of(error) == Trouble(reason, "x")
     assert is_about_reaching(error) == about_reaching
     assert is_from_database(error) == from_database
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "certificate verify failed: unable to get local issuer certificate",
+        "certificate verify failed: self-signed certificate in certificate chain",
+        "the CA certificate for TLS is not PEM text",
+    ],
+)
+def test_an_untrusted_certificate_leads_to_the_field_of_the_ca(text: str) -> None:
+    assert "spec.database.tls.caSecretName" in trouble_of(DatabaseUnreachable(text)).message
+
+
+def test_an_expired_certificate_is_no_matter_of_the_ca() -> None:
+    text = "certificate verify failed: certificate has expired"
+    assert trouble_of(DatabaseUnreachable(text)).message == text
