@@ -118,7 +118,7 @@ class Database:
     def __repr__(self) -> str:
         return f"Database({self.address})"
 
-    def break_off_forgotten(self, *, after: float = 10.0) -> int:
+    def break_off_forgotten(self, *, after: float = 4.0) -> int:
         """End what waits for an answer although the server has been idle for `after` seconds; how many.
 
         Such work is tried again like any other whose connection was lost; slow statements are let be.

@@ -39,6 +39,7 @@ from populate_operator.queue.status import (
 T = TypeVar("T")
 
 ANSWER_SECONDS = 20.0  # of the short statements of a pass; a refresh may take long
+LOOKS = 4  # after connections that the server has forgotten, in that time
 OWNER_PREFIX = "populatequeue/"
 
 
@@ -118,11 +119,14 @@ class QueueStore:
             )
 
     async def _has_ended(self, call: asyncio.Future[Any]) -> bool:
-        """Wait for a while; where in vain, see to it that the call does not wait for what never comes."""
-        await asyncio.wait({call}, timeout=ANSWER_SECONDS)
-        if not call.done():  # in a thread beside ours, which may all be waiting
+        """Wait for a while, and see to it meanwhile that the call does not wait for what never comes."""
+        for _ in range(LOOKS):
+            await asyncio.wait({call}, timeout=ANSWER_SECONDS / LOOKS)
+            if call.done():
+                return True
+            # In a thread beside ours, which may all be waiting.
             threading.Thread(target=self.table.database.break_off_forgotten, daemon=True).start()
-        return call.done()
+        return False
 
     async def read(self) -> Reading:
         """The queue as the database has it now."""
