@@ -29,7 +29,7 @@ from tests.e2e.lab.workplace import Workplace, opened
 
 NAMESPACE = "chaos"
 RETRIES = 4
-PARALLELISM = 16
+PARALLELISM = 24
 
 
 @dataclass(frozen=True)
