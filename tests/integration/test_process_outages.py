@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from populate_operator.pods.names import MANAGED_BY, MANAGED_BY_LABEL, QUEUE_UID_LABEL
 from tests.integration.manifests import Api, manifest
 from tests.integration.pods.faults import Fault, HttpProxy, TcpProxy
 from tests.integration.processes import (
@@ -100,11 +102,34 @@ async def test_a_pass_that_hangs_fails_the_liveness_probe(here: Api, silent_data
         assert await asyncio.to_thread(ask, port, "/readyz") == (200, "ok")
 
 
-async def test_a_deaf_watch_fails_the_liveness_probe(here: Api, slow_road: TcpProxy, tmp_path: Path) -> None:
+def change_a_pod(here: Api, seconds: float) -> None:
+    """A pod of the queue `sorting`, which the watch tells of again and again."""
+    uid = here.kubectl("get", "pq", "sorting", "-o", "jsonpath={.metadata.uid}")
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "changing", "labels": {MANAGED_BY_LABEL: MANAGED_BY, QUEUE_UID_LABEL: uid}},
+        "spec": {
+            "schedulingGates": [{"name": "populate.datajoint.io/test"}],
+            "containers": [{"name": "populate", "image": "registry.invalid/none"}],
+        },
+    }
+    here.create(pod)
+    end = time.monotonic() + seconds
+    while (now := time.monotonic()) < end:
+        here.kubectl("annotate", "--overwrite", "pod", "changing", f"now={now}")
+
+
+async def test_a_deaf_watch_fails_the_liveness_probe(
+    here: Api, silent_database: SilentServer, slow_road: TcpProxy, tmp_path: Path
+) -> None:
+    silence = 8.0
     kubeconfig = kubeconfig_through(here.cluster, slow_road.url, tmp_path)
-    with operator(kubeconfig, here.namespace, "one", impatient(silence=2)) as process:
+    with operator(kubeconfig, here.namespace, "one", impatient(silence=silence)) as process:
         port = (await asyncio.to_thread(said, process, "operator started"))["port"]
         await answers(port, "/readyz", 200)
+        await asyncio.to_thread(change_a_pod, here, silence + 1)
+        assert await asyncio.to_thread(ask, port, "/livez") == (200, "ok")
         slow_road.stall()
         assert "the pod watch has been silent" in await answers(port, "/livez", 503)
 
