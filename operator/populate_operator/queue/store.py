@@ -79,9 +79,8 @@ class QueueStore:
 
     def _begin(self, work: Callable[[], T]) -> asyncio.Future[T]:
         call = asyncio.ensure_future(asyncio.get_running_loop().run_in_executor(self._threads, work))
-        call.add_done_callback(
-            lambda ended: ended.cancelled() or ended.exception()
-        )  # nobody may wait any more
+        # Its error counts as seen, though nobody may wait for it any more.
+        call.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         return call
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
