@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -76,7 +77,8 @@ def arena(cluster: Cluster, folder: Path, seed: int, keys: int) -> Iterator[Aren
         database = HostDatabase(cluster, "", instance.server.port)
         place = stack.enter_context(opened(cluster, database, NAMESPACE))
         queue = place.queue("chaos")
-        stack.callback(start_worker(place, witness, seed, keys, folder).kill)
+        worker = start_worker(place, witness, seed, keys, folder)
+        stack.callback(os.killpg, worker.pid, signal.SIGKILL)
         queue.apply(_spec(place, witness, way.port, seed))
         yield Arena(place, queue, Breaker(cluster, queue, instance, way, replicas), witness, folder)
 
@@ -94,7 +96,10 @@ def running_replica(cluster: Cluster, folder: Path, name: str) -> Iterator[Repli
 def start_worker(
     place: Workplace, witness: Witness, seed: int, keys: int, folder: Path
 ) -> subprocess.Popen[bytes]:
-    """Declare the tables with their keys, and let a DataJoint worker populate beside the queue."""
+    """Declare the tables with their keys, and let a DataJoint worker populate beside the queue.
+
+    It leads a process group, and is started again whenever it ends.
+    """
     environment = os.environ | {
         "DJ_HOST": "127.0.0.1",
         "DJ_PORT": str(place.database.port),
@@ -111,8 +116,8 @@ def start_worker(
     )
     subprocess.run([sys.executable, "-c", declare], env=environment, check=True, capture_output=True)
     with (folder / "worker.log").open("ab") as log:
-        command = [sys.executable, "-m", "tests.chaos.pipeline"]
-        return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        command = ["sh", "-c", 'while :; do "$0" -m tests.chaos.pipeline; sleep 2; done', sys.executable]
+        return subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
 
 
 def _spec(place: Workplace, witness: Witness, port: int, seed: int) -> dict[str, Any]:

@@ -65,10 +65,13 @@ def fight(here: Arena, seed: int, seconds: float, keys: int) -> Evidence:
 
 def note(folder: Path, done: Inflicted) -> None:
     """Tell of a fault in the log, which is read beside those of the operators."""
-    shift = time.time() - time.monotonic()
-    moments = [datetime.fromtimestamp(shift + one, UTC) for one in (done.began, done.ended)]
     with (folder / "faults.log").open("a") as log:
-        print(*(f"{one:%H:%M:%S.%f}" for one in moments), done.fault.kind.value, done.victim, file=log)
+        print(_clock(done.began), _clock(done.ended), done.fault.kind.value, done.victim, file=log)
+
+
+def _clock(moment: float) -> str:
+    """A moment of the monotonic clock as the operators' logs have it."""
+    return f"{datetime.fromtimestamp(time.time() - time.monotonic() + moment, UTC):%H:%M:%S.%f}"
 
 
 def wait_until_quiet(here: Arena) -> bool:
@@ -109,11 +112,13 @@ def observed(here: Arena) -> Iterator[list[float]]:
             if settled > most:
                 most = settled
                 moments.append(time.monotonic())
+                print(_clock(moments[-1]), settled, file=log, flush=True)
 
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield moments
-    finally:
-        over.set()
-        thread.join()
+    with (here.folder / "settled.log").open("w") as log:
+        thread = threading.Thread(target=watch)
+        thread.start()
+        try:
+            yield moments
+        finally:
+            over.set()
+            thread.join()

@@ -31,6 +31,9 @@ _DISRUPTIONS = frozenset(
     }
 )  # fmt: skip
 _NEVER_RAN = frozenset({"StartError", "ContainerCannotRun"})
+# What the runtime says of a container when the kubelet that had asked for it went away: no broken template,
+# for which the queue would have to pause.
+_INTERRUPTED = "context canceled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +200,8 @@ def _disruption(pod: PodView) -> Disrupted | None:
         if pod.started_at is None:
             return Disrupted("NotStarted", "the pod was deleted before it started")
         return Disrupted("Deleted", "the pod was deleted before it ended")
+    if _was_start_interrupted(pod):
+        return Disrupted("StartInterrupted", "the kubelet was restarted while it started the container")
     reason = pod.reason if pod.reason in _DISRUPTIONS else pod.termination and pod.termination.reason
     if reason not in _DISRUPTIONS or _exceeded_own_limit(pod):
         return None
@@ -207,6 +212,11 @@ def _failed_by_itself(pod: PodView) -> bool:
     """Whether it had failed whoever deleted it then; an exit code alone may be the answer to SIGTERM."""
     is_oom = pod.termination is not None and pod.termination.reason == "OOMKilled"
     return is_oom or pod.reason == "DeadlineExceeded"
+
+
+def _was_start_interrupted(pod: PodView) -> bool:
+    ended = pod.termination
+    return ended is not None and ended.reason in _NEVER_RAN and _INTERRUPTED in ended.message
 
 
 def _exceeded_own_limit(pod: PodView) -> bool:

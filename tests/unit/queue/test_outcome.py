@@ -102,6 +102,15 @@ def test_a_container_that_never_ran_took_no_time() -> None:
     assert result.duration is None
 
 
+def test_a_start_that_a_restart_of_the_kubelet_interrupted_is_a_disruption() -> None:
+    told = "failed to create containerd task: failed to create shim task: context canceled: unknown"
+    interrupted = failed_pod(exit_code=128, reason="StartError", report=told)
+    assert isinstance(outcome(interrupted), Disrupted)
+    assert isinstance(
+        outcome(failed_pod(exit_code=128, report=told)), Failed
+    )  # a program of the user's says so
+
+
 def test_an_eviction_for_the_pods_own_disk_use_is_its_own_failure() -> None:
     message = "Pod ephemeral local storage usage exceeds the total limit of containers 1Gi. "
     pod = failed_pod(exit_code=137, reason="Error")
