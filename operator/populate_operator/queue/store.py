@@ -114,7 +114,7 @@ class QueueStore:
         if self._late:
             raise DatabaseUnreachable(
                 f"{self.table.database.address}: no answer for {ANSWER_SECONDS:.0f} s; "
-                "check the network between, and the load of the server and the room on its disk"
+                "check the network between, that the server is up, not overloaded, and has room on its disk"
             )
 
     async def _has_ended(self, call: asyncio.Future[Any]) -> bool:
