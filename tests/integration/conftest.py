@@ -56,20 +56,25 @@ def here(api: Api) -> Iterator[Api]:
 
 
 @pytest.fixture
-async def slow_road(cluster: Cluster) -> AsyncIterator[TcpProxy]:
-    """A way to the API server that can go silent."""
-    server = json.loads(cluster.kubectl("config", "view", "--minify", "-o", "json"))
-    async with TcpProxy(server["clusters"][0]["cluster"]["server"]).running() as proxy:
-        yield proxy
-
-
-@pytest.fixture
-async def http_road(cluster: Cluster) -> AsyncIterator[HttpProxy]:
-    """A way to the API server, as its administrator, that breaks single requests."""
+async def client(cluster: Cluster) -> AsyncIterator[ApiClient]:
+    """The kubernetes package's client, for the proxies."""
     configuration = Configuration()
     await load_kube_config(str(cluster.kubeconfig), cluster.context, configuration)  # type: ignore[no-untyped-call]
     configuration.disable_strict_ssl_verification = True
     client = ApiClient(configuration)
+    yield client
+    await client.close()  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture
+async def http_proxy(client: ApiClient) -> AsyncIterator[HttpProxy]:
+    """Breaks single requests."""
     async with HttpProxy(client).running() as proxy:
         yield proxy
-    await client.close()  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture
+async def tcp_proxy(client: ApiClient) -> AsyncIterator[TcpProxy]:
+    """Breaks connections."""
+    async with TcpProxy(client.configuration.host).running() as proxy:
+        yield proxy

@@ -72,6 +72,11 @@ class Api:
         )
         return created
 
+    def abandon_queues(self) -> None:
+        """Let queues go that no operator lets go."""
+        for name in self.kubectl("get", "pq", "-o", "name").split():
+            self.kubectl("patch", name, "--type=merge", '--patch={"metadata": {"finalizers": null}}')
+
     def patch(self, spec: Json) -> Json:
         """Merge `spec` into that of the unattended queue `sorting`."""
         patch = json.dumps({"spec": spec})

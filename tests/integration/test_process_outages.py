@@ -53,7 +53,7 @@ async def silent_database(here: Api) -> AsyncIterator[SilentServer]:
     here.create(manifest(database={"host": "127.0.0.1", "port": silent.port}))
     yield silent
     # The operator is gone, and so is its part in the deletion.
-    here.kubectl("patch", "pq", "sorting", "--type=merge", '--patch={"metadata": {"finalizers": null}}')
+    here.abandon_queues()
     server.close()
 
 
@@ -63,34 +63,34 @@ def holder(api: Api) -> str:
 
 
 async def test_a_follower_without_the_api_server_is_unready_but_alive(
-    here: Api, slow_road: TcpProxy, tmp_path: Path
+    here: Api, tcp_proxy: TcpProxy, tmp_path: Path
 ) -> None:
     with operator(here.cluster.kubeconfig, here.namespace, "one") as leader:
         await asyncio.to_thread(said, leader, "leading")
-        kubeconfig = kubeconfig_through(here.cluster, slow_road.url, tmp_path)
+        kubeconfig = kubeconfig_through(here.cluster, tcp_proxy.url, tmp_path)
         with operator(kubeconfig, here.namespace, "two") as follower:
             port = (await asyncio.to_thread(said, follower, "operator started"))["port"]
             await answers(port, "/readyz", 200)
-            slow_road.stall()
+            tcp_proxy.stall()
             assert "the API server cannot be used" in await answers(port, "/readyz", 503)
             assert await asyncio.to_thread(ask, port, "/livez") == (200, "ok")
-            slow_road.mend()
+            tcp_proxy.mend()
             await answers(port, "/readyz", 200)
 
 
-async def test_without_the_crd_it_waits_unready(here: Api, http_road: HttpProxy, tmp_path: Path) -> None:
+async def test_without_the_crd_it_waits_unready(here: Api, http_proxy: HttpProxy, tmp_path: Path) -> None:
     absent = Fault(
         lambda request: "populatequeues" in request.path, path="/apis/populate.datajoint.io/v0/none"
     )
-    http_road.faults = [absent] * 100  # the API server's own 404
-    kubeconfig = kubeconfig_through(here.cluster, http_road.url, tmp_path)
+    http_proxy.faults = [absent] * 100  # the API server's own 404
+    kubeconfig = kubeconfig_through(here.cluster, http_proxy.url, tmp_path)
     with operator(kubeconfig, here.namespace, "one") as process:
         port = (await asyncio.to_thread(said, process, "operator started"))["port"]
         await asyncio.to_thread(said, process, "waiting")
         status, complaint = await asyncio.to_thread(ask, port, "/readyz")
         assert (status, "CRD is not installed" in complaint) == (503, True)
         assert await asyncio.to_thread(ask, port, "/livez") == (200, "ok")
-        http_road.faults.clear()
+        http_proxy.faults.clear()
         await answers(port, "/readyz", 200)
 
 
@@ -121,16 +121,16 @@ def change_a_pod(here: Api, seconds: float) -> None:
 
 
 async def test_a_deaf_watch_fails_the_liveness_probe(
-    here: Api, silent_database: SilentServer, slow_road: TcpProxy, tmp_path: Path
+    here: Api, silent_database: SilentServer, tcp_proxy: TcpProxy, tmp_path: Path
 ) -> None:
     silence = 8.0
-    kubeconfig = kubeconfig_through(here.cluster, slow_road.url, tmp_path)
+    kubeconfig = kubeconfig_through(here.cluster, tcp_proxy.url, tmp_path)
     with operator(kubeconfig, here.namespace, "one", impatient(silence=silence)) as process:
         port = (await asyncio.to_thread(said, process, "operator started"))["port"]
         await answers(port, "/readyz", 200)
         await asyncio.to_thread(change_a_pod, here, silence + 1)
         assert await asyncio.to_thread(ask, port, "/livez") == (200, "ok")
-        slow_road.stall()
+        tcp_proxy.stall()
         assert "the pod watch has been silent" in await answers(port, "/livez", 503)
 
 
@@ -145,11 +145,11 @@ async def test_sigterm_ends_it_while_the_database_is_silent(here: Api, silent_da
 
 
 async def test_sigterm_ends_it_while_nothing_answers(
-    here: Api, silent_database: SilentServer, slow_road: TcpProxy, tmp_path: Path
+    here: Api, silent_database: SilentServer, tcp_proxy: TcpProxy, tmp_path: Path
 ) -> None:
-    kubeconfig = kubeconfig_through(here.cluster, slow_road.url, tmp_path)
+    kubeconfig = kubeconfig_through(here.cluster, tcp_proxy.url, tmp_path)
     with operator(kubeconfig, here.namespace, "one") as process:
         await silent_database.asked.wait()
-        slow_road.stall()
+        tcp_proxy.stall()
         process.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(process.wait, GRACE_SECONDS) == 0

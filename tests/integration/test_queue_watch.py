@@ -10,13 +10,12 @@ import json
 import urllib.error
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import web
 
 from populate_operator.handlers import build_settings
-from tests.e2e.lab.gateway import gateway
+from tests.e2e.lab.api_way import api_way
 from tests.integration.manifests import Api, manifest
 from tests.integration.pods.faults import Fault, HttpProxy, TcpProxy, is_watch
 from tests.integration.processes import (
@@ -35,34 +34,27 @@ HANG_SECONDS = 120.0
 @pytest.fixture(scope="module", autouse=True)
 def deaf(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     """An operator whose connections were forgotten, before things happen; the other tests fill the time."""
-    config = json.loads(api.kubectl("config", "view", "--minify", "-o", "json"))
-    server = urlsplit(config["clusters"][0]["cluster"]["server"])
     create(api, "early")
-    with gateway("127.0.0.1", (str(server.hostname), server.port or 443)) as way:
-        url = f"https://127.0.0.1:{way.port}"
-        kubeconfig = kubeconfig_through(api.cluster, url, tmp_path_factory.mktemp("deaf"))
-        with operator(kubeconfig, api.namespace, "one") as process:
-            wait_until_served(process, "early")
-            create(api, "watched")
-            wait_until_served(process, "watched")  # told by the watch: the list is over
-            way.forget()
-            create(api, "unseen")
-            api.kubectl("patch", "pq", "early", "--type=merge", '--patch={"spec": {"suspend": true}}')
-            yield process
-    abandon(api)
+    kubeconfig = tmp_path_factory.mktemp("deaf") / "kubeconfig"
+    with (
+        api_way(api.cluster, kubeconfig) as (seen, way),
+        operator(seen.kubeconfig, api.namespace, "one") as process,
+    ):
+        wait_until_served(process, "early")
+        create(api, "watched")
+        wait_until_served(process, "watched")  # told by the watch: the list is over
+        way.forget()
+        create(api, "unseen")
+        api.kubectl("patch", "pq", "early", "--type=merge", '--patch={"spec": {"suspend": true}}')
+        yield process
+    api.abandon_queues()
 
 
 @pytest.fixture
 def queues(here: Api) -> Iterator[Api]:
     """A namespace that goes with its queues although no operator is left."""
     yield here
-    abandon(here)
-
-
-def abandon(api: Api) -> None:
-    """Let queues go that no operator lets go."""
-    for name in api.kubectl("get", "pq", "-o", "name").split():
-        api.kubectl("patch", name, "--type=merge", '--patch={"metadata": {"finalizers": null}}')
+    here.abandon_queues()
 
 
 def create(api: Api, name: str) -> None:
@@ -92,11 +84,11 @@ def test_silence_is_noticed_within_a_minute_and_never_in_a_healthy_watch() -> No
 
 
 async def test_a_watch_that_alone_is_broken_fails_the_liveness_probe(
-    queues: Api, http_road: HttpProxy, tmp_path: Path
+    queues: Api, http_proxy: HttpProxy, tmp_path: Path
 ) -> None:
-    http_road.faults = [Fault(watches_queues, status=500)] * 100
+    http_proxy.faults = [Fault(watches_queues, status=500)] * 100
     create(queues, "listed")
-    kubeconfig = kubeconfig_through(queues.cluster, http_road.url, tmp_path)
+    kubeconfig = kubeconfig_through(queues.cluster, http_proxy.url, tmp_path)
     with operator(kubeconfig, queues.namespace, "one", impatient(missed=1)) as process:
         port = (await asyncio.to_thread(said, process, "operator started"))["port"]
         await served(process, "listed")
@@ -104,7 +96,7 @@ async def test_a_watch_that_alone_is_broken_fails_the_liveness_probe(
         create(queues, "unseen")
         assert "the watch of queues has missed changes" in await answers(port, "/livez", 503)
         assert await asyncio.to_thread(ask, port, "/readyz") == (200, "ok")
-        http_road.faults.clear()
+        http_proxy.faults.clear()
         await served(process, "unseen")
         assert await answers(port, "/livez", 200) == "ok"
 
@@ -121,14 +113,14 @@ async def heard_until_the_end(process: Process, port: object) -> AsyncIterator[t
 
 
 async def test_no_watch_is_blamed_while_the_api_server_is_away(
-    queues: Api, slow_road: TcpProxy, tmp_path: Path
+    queues: Api, tcp_proxy: TcpProxy, tmp_path: Path
 ) -> None:
     create(queues, "listed")
-    kubeconfig = kubeconfig_through(queues.cluster, slow_road.url, tmp_path)
+    kubeconfig = kubeconfig_through(queues.cluster, tcp_proxy.url, tmp_path)
     with operator(kubeconfig, queues.namespace, "one", impatient(missed=1)) as process:
         port = (await asyncio.to_thread(said, process, "operator started"))["port"]
         await served(process, "listed")
-        slow_road.refuse()
+        tcp_proxy.refuse()
         create(queues, "unseen")
         assert "the API server cannot be used" in await answers(port, "/readyz", 503)
         assert {answer async for answer in heard_until_the_end(process, port)} == {(200, "ok")}
@@ -136,13 +128,13 @@ async def test_no_watch_is_blamed_while_the_api_server_is_away(
 
 
 async def test_a_watch_that_ends_for_good_ends_the_process(
-    queues: Api, http_road: HttpProxy, tmp_path: Path
+    queues: Api, http_proxy: HttpProxy, tmp_path: Path
 ) -> None:
-    http_road.faults = [Fault(watches_queues, status=400)] * 100
-    kubeconfig = kubeconfig_through(queues.cluster, http_road.url, tmp_path)
+    http_proxy.faults = [Fault(watches_queues, status=400)] * 100
+    kubeconfig = kubeconfig_through(queues.cluster, http_proxy.url, tmp_path)
     with operator(kubeconfig, queues.namespace, "one") as process:
         assert await asyncio.to_thread(process.wait, HANG_SECONDS) == 1
-    assert any(map(watches_queues, http_road.seen))
+    assert any(map(watches_queues, http_proxy.seen))
     lease = json.loads(queues.kubectl("get", "lease", "populate-operator", "-o", "json"))
     assert not lease["spec"].get("holderIdentity")
 

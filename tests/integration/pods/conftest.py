@@ -1,4 +1,4 @@
-"""A namespace of each test's own on the running cluster, and the proxies that inject faults before it."""
+"""A namespace of each test's own on the running cluster, and sessions through the proxies that break it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
-from kubernetes.aio.config.kube_config import load_kube_config
 
 from dev.cluster import Cluster, current
 from populate_operator.pods.build import DatabaseAccess, PodRequest, build_pod
@@ -145,36 +144,11 @@ async def queue(create_queue: Callable[..., Any]) -> Queue:
 
 
 @pytest.fixture
-async def client(cluster: Cluster) -> AsyncIterator[ApiClient]:
-    """The kubernetes package's client, for the proxies."""
-    configuration = Configuration()
-    await load_kube_config(str(cluster.kubeconfig), cluster.context, configuration)  # type: ignore[no-untyped-call]
-    configuration.disable_strict_ssl_verification = True
-    client = ApiClient(configuration)
-    yield client
-    await client.close()  # type: ignore[no-untyped-call]
-
-
-@pytest.fixture
-async def http_proxy(client: ApiClient) -> AsyncIterator[HttpProxy]:
-    """Breaks single requests."""
-    async with HttpProxy(client).running() as proxy:
-        yield proxy
-
-
-@pytest.fixture
 async def via_http(http_proxy: HttpProxy) -> AsyncIterator[ApiSession]:
     """A session through `http_proxy`."""
     session = ApiSession(ApiClient(Configuration(host=http_proxy.url)))
     yield session
     await session.close()
-
-
-@pytest.fixture
-async def tcp_proxy(client: ApiClient) -> AsyncIterator[TcpProxy]:
-    """Breaks connections."""
-    async with TcpProxy(client.configuration.host).running() as proxy:
-        yield proxy
 
 
 @pytest.fixture
