@@ -103,8 +103,9 @@ def delete_the_queue(case: Case, point: Point, times: int) -> Counter[int]:
     case.queue.delete(wait=False)
     case.go_on()
     eventually("the queue is gone", lambda: not case.queue.exists(), queue=case.queue)
-    assert case.queue.pods() == []
+    assert not any(pod["metadata"].get("finalizers") for pod in case.queue.pods())
     assert set(jobs(case.place).values()) == {"pending"}
+    eventually("its pods are gone", lambda: case.queue.pods() == [])  # the kubelet is last to let go
     open_gate(case.place)
     case.apply(AT_ONCE_OR_FAIL)
     return ONCE + first

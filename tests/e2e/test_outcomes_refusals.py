@@ -102,7 +102,8 @@ def test_queue_backs_off_and_recovers_when_the_template_is_mended(
     told = queue.condition("Ready")
     assert (told["status"], told["reason"]) == ("False", fault.reason)
     assert [part for part in fault.told if part not in told["message"]] == []
-    assert fault.reason == "TemplateRejected" or fault.reason in queue.events()["PodCannotStart"]
+    if fault.reason != "TemplateRejected":
+        eventually("event", lambda: fault.reason in queue.events().get("PodCannotStart", ""), queue=queue)
     eventually("released", lambda: states(place) == [("pending", 0, "")] * KEYS, queue=queue)
 
     queue.apply(place.spec("Spikes", place.template(INSERT_ROW)))
