@@ -233,29 +233,23 @@ class Reconciler:
 
     async def _finish(self, spec: PopulateQueueSpec, observed: p.Observed, found: Findings) -> float:
         health = self._health(spec, observed, found)
-        self._tell(health.database)
-        self._tell_of_setup(health.setup)
+        self._tell(health)
         self.memory.failures = self.memory.failures + 1 if found.is_incomplete else 0
         status_due = await self._statuses.write(self._generation, health, tuple(observed.pods.values()))
         return self._delay(spec, observed, found, status_due)
 
-    def _tell(self, database: Trouble | None) -> None:
-        """One event and one log line when the database is lost, and one line when it is back."""
-        known, self.memory.database_trouble = self.memory.database_trouble, database
-        fields = {"namespace": self.queue.namespace, "queue": self.queue.name}
-        if database and (known is None or known.reason != database.reason):
-            log.warning("database cannot be used", error=database.message, **fields)
-            self._background.publish(database_unreachable(database.message))
-        elif known and database is None:
+    def _tell(self, health: Health) -> None:
+        """One event and one log line for each trouble that is new, and one line when the database is back."""
+        memory, fields = self.memory, {"namespace": self.queue.namespace, "queue": self.queue.name}
+        if lost := _new(health.database, memory.database_trouble):
+            log.warning("database cannot be used", error=lost.message, **fields)
+            self._background.publish(database_unreachable(lost.message))
+        elif memory.database_trouble and health.database is None:
             log.info("database can be used again", **fields)
-
-    def _tell_of_setup(self, setup: Trouble | None) -> None:
-        """One event and one log line for each thing that is found missing or wrong."""
-        known, self.memory.setup_trouble = self.memory.setup_trouble, setup
-        if setup and (known is None or known.reason != setup.reason):
-            fields = {"namespace": self.queue.namespace, "queue": self.queue.name}
-            log.warning("queue cannot work", reason=setup.reason, error=setup.message, **fields)
-            self._background.publish(blocked(setup.reason, setup.message))
+        if wrong := _new(health.setup, memory.setup_trouble):
+            log.warning("queue cannot work", reason=wrong.reason, error=wrong.message, **fields)
+            self._background.publish(blocked(wrong.reason, wrong.message))
+        memory.database_trouble, memory.setup_trouble = health.database, health.setup
 
     def _health(self, spec: PopulateQueueSpec, observed: p.Observed, found: Findings) -> Health:
         memory = self.memory
@@ -290,6 +284,11 @@ class Reconciler:
         if memory.figures_stale and memory.figures_not_before:
             times.append(memory.figures_not_before)
         return max((min(times) - now).total_seconds(), 0.0)
+
+
+def _new(trouble: Trouble | None, known: Trouble | None) -> Trouble | None:
+    """The trouble, if nothing was said of its kind before."""
+    return trouble if trouble and (known is None or known.reason != trouble.reason) else None
 
 
 def _is_refresh_requested(body: Body) -> bool:

@@ -27,6 +27,7 @@ from populate_operator.queue.plan.actions import (
 from populate_operator.queue.plan.admission import plan_admission
 from populate_operator.queue.plan.deadlines import plan_deadlines
 from populate_operator.queue.plan.deletion import may_wait_in_vain, plan_deletion
+from populate_operator.queue.plan.handover import find_displaced
 from populate_operator.queue.plan.observed import Observed, Reservation
 from populate_operator.queue.plan.pausing import next_backoff
 from populate_operator.queue.plan.refreshing import plan_refresh
@@ -64,12 +65,13 @@ def plan(spec: PopulateQueueSpec, observed: Observed, now: datetime) -> list[Act
 
     Settling comes first, since what it frees is given out again; a refresh comes before reserving.
     """
+    displaced = find_displaced(spec, observed, now)
     return [
-        *plan_settlement(spec, observed, now),
-        *plan_unreserved(spec, observed, now),
+        *plan_settlement(spec, observed, now, displaced),
+        *plan_unreserved(spec, observed, now, displaced),
         *plan_deletion(observed, now),
         *plan_deadlines(spec, observed, now),
         *plan_refresh(spec, observed, now),
-        *plan_admission(spec, observed, now),
+        *plan_admission(spec, observed, now, displaced),
         *plan_retention(spec, observed, now),
     ]

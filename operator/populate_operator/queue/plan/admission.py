@@ -15,7 +15,7 @@ from populate_operator.queue.plan.actions import (
     Reserve,
     Settle,
 )
-from populate_operator.queue.plan.handover import find_displaced
+from populate_operator.queue.plan.handover import Displaced
 from populate_operator.queue.plan.lifecycle import is_active
 from populate_operator.queue.plan.observed import Observed, Reservation
 from populate_operator.queue.resource import PopulateQueueSpec
@@ -25,7 +25,9 @@ from populate_operator.queue.resource import PopulateQueueSpec
 GRACE_SECONDS = 60.0
 
 
-def plan_admission(spec: PopulateQueueSpec, observed: Observed, now: datetime) -> Iterator[Action]:
+def plan_admission(
+    spec: PopulateQueueSpec, observed: Observed, now: datetime, displaced: Displaced
+) -> Iterator[Action]:
     """Give each reservation its pod or give the reservation back; reserve more where there is room.
 
     A template is proved as soon as it is seen, so that a bad one is told of before there is a job for it.
@@ -34,7 +36,7 @@ def plan_admission(spec: PopulateQueueSpec, observed: Observed, now: datetime) -
     if not is_proved and not observed.is_deleting and not observed.backoff.is_pausing(now):
         yield ProveTemplate()
     room = _room(spec, observed, now)
-    podless = _podless(spec, observed, now)
+    podless = _podless(observed, displaced)
     wanted = [job for job in podless if _is_fresh(job, observed)][:room]
     names = {job.pod for job in wanted}
     surplus = [job for job in podless if job.pod not in names]
@@ -47,10 +49,9 @@ def plan_admission(spec: PopulateQueueSpec, observed: Observed, now: datetime) -
         yield Reserve(free)
 
 
-def _podless(spec: PopulateQueueSpec, observed: Observed, now: datetime) -> list[Reservation]:
+def _podless(observed: Observed, displaced: Displaced) -> list[Reservation]:
     """Reservations that lack a pod, but for those whose key another pod is at work on."""
-    displaced = frozenset(job.pod for job in find_displaced(spec, observed, now).values())
-    taken = displaced | observed.refused.keys()
+    taken = {job.pod for job in displaced.values()} | observed.refused.keys()
     return [job for job in observed.jobs if not observed.pod_of(job) and job.pod not in taken]
 
 

@@ -6,7 +6,7 @@ one would be made beside it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from populate_operator.pods.view import PodView
@@ -16,9 +16,11 @@ from populate_operator.queue.plan.lifecycle import is_active
 from populate_operator.queue.plan.observed import Observed, Reservation
 from populate_operator.queue.resource import PopulateQueueSpec
 
+Displaced = Mapping[str, Reservation]  # by the name of the pod that is at work on their key instead
 
-def find_displaced(spec: PopulateQueueSpec, observed: Observed, now: datetime) -> dict[str, Reservation]:
-    """Reservations whose own pod is not at work while another one is on their key, by that one's name.
+
+def find_displaced(spec: PopulateQueueSpec, observed: Observed, now: datetime) -> Displaced:
+    """Reservations whose own pod is not at work while another one is on their key.
 
     One that terminates counts as long as no pod has been made beside it: until it has ended it may work.
     """

@@ -16,19 +16,21 @@ from populate_operator.queue.plan.actions import (
     Settle,
     TakeBack,
 )
-from populate_operator.queue.plan.handover import find_displaced, plan_handover
+from populate_operator.queue.plan.handover import Displaced, plan_handover
 from populate_operator.queue.plan.lifecycle import is_lost
 from populate_operator.queue.plan.observed import Observed, Reservation
 from populate_operator.queue.resource import PopulateQueueSpec
 
 
-def plan_settlement(spec: PopulateQueueSpec, observed: Observed, now: datetime) -> Iterator[Action]:
+def plan_settlement(
+    spec: PopulateQueueSpec, observed: Observed, now: datetime, displaced: Displaced
+) -> Iterator[Action]:
     """Settle every job whose pod has ended, was refused by the API server, or is given up on."""
     unknown: list[Reservation] = []
-    displaced = frozenset(job.pod for job in find_displaced(spec, observed, now).values())
+    handed_over = {job.pod for job in displaced.values()}
     for job in observed.jobs:
         pod = observed.pod_of(job)
-        if job.pod in displaced:
+        if job.pod in handed_over:
             continue
         if pod is None and job.pod in observed.refused:
             yield Settle(job, observed.refused[job.pod])
@@ -52,11 +54,12 @@ def _settle(spec: PopulateQueueSpec, observed: Observed, job: Reservation, pod: 
     return Settle(job, decide_outcome(pod, spec, in_target=in_target, attempt=job.attempt, log=log))
 
 
-def plan_unreserved(spec: PopulateQueueSpec, observed: Observed, now: datetime) -> Iterator[Action]:
+def plan_unreserved(
+    spec: PopulateQueueSpec, observed: Observed, now: datetime, displaced: Displaced
+) -> Iterator[Action]:
     """Pods that no reservation names: let go of those that ended; a live one takes its job back, or goes."""
     if observed.reservations is None:
         return
-    displaced = find_displaced(spec, observed, now)
     for pod in observed.pods.values():
         if pod.name in observed.reservations:
             continue
@@ -75,7 +78,7 @@ def _let_go(pod: PodView) -> Iterator[Action]:
 
 def _reclaim(observed: Observed, pod: PodView, job: Reservation | None) -> Iterator[Action]:
     if pod.name in observed.held_elsewhere:
-        yield DeletePod(pod, "JobHeldElsewhere", "its job is done, ignored, or held by someone else")
+        yield DeletePod(pod, "JobHeldElsewhere", "its job is ignored, or held by someone else")
     elif job:
         yield from plan_handover(observed, pod, job)
     else:
