@@ -207,7 +207,7 @@ def test_a_jobs_table_restored_from_an_old_dump_costs_no_pod_and_no_job(cases: C
     ]
 
     late = next(key for key, state in states.items() if state == "pending")
-    at_work = {moved[1], kept[1], late}
+    at_work = {failed[1], moved[1], kept[1], late}
     place.sql("DELETE FROM failing")
     place.sql("DELETE FROM `~~spikes` WHERE status = 'error'")  # as a user does to have it tried again
     eventually("the others are done", partial(are_left, case, at_work), queue=case.queue)

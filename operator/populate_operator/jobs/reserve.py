@@ -75,9 +75,10 @@ def reserve_due(
 def take_back(
     database: Database, context: Context, key: Key, fence: Fence, attempt: int, version: str, priority: int
 ) -> bool:
-    """Give a live worker its reservation again where the job is pending or absent; whether it has it.
+    """Give a worker its reservation again unless the job is another's or ignored; whether it has it.
 
-    Raises BadKey for a key that the columns cannot hold.
+    What an earlier run of the job left, its error above all, goes. Raises BadKey for a key that the columns
+    cannot hold.
     """
     wanted: dict[str, Value] = {
         "status": value("reserved"),
@@ -87,6 +88,10 @@ def take_back(
         "pid": value(attempt),
         "connection_id": value(0),
         "version": value(version[-_VERSION_LENGTH:]),
+        "completed_time": value(None),
+        "duration": value(None),
+        "error_message": value(""),
+        "error_stack": value(None),
     }
 
     def take(session: Session) -> bool:
@@ -94,9 +99,11 @@ def take_back(
         if not found:
             new = wanted | {"priority": value(priority)}
             return session.execute(statements.build_insert_job(context.queue, key.parameters, new)) == 1
-        if found[0].status == "pending":
-            return session.execute(statements.build_update_job(context.queue, key.parameters, wanted)) == 1
-        return found[0].status == "reserved" and found[0].fence == fence
+        if found[0].status == "reserved":
+            return found[0].fence == fence
+        if found[0].status == "ignore":
+            return False
+        return session.execute(statements.build_update_job(context.queue, key.parameters, wanted)) == 1
 
     try:
         return database.transaction(take)

@@ -268,10 +268,11 @@ class JobTable:
         )
 
     def take_back(self, key: Mapping[str, Any], *, fence: Fence, attempt: int, version: str = "") -> bool:
-        """Give a worker that is alive its lost reservation again, if the job is pending or absent.
+        """Give a worker that is alive its lost reservation again, as after the restore of an old dump.
 
-        Returns whether the worker holds the job now; not if somebody else does, or it ended or is ignored.
-        The jobs table is declared if need be. Raises BadKey.
+        Returns whether the worker holds the job now; not if somebody else does, or it is ignored. An absent
+        job is made, and one that is pending or has ended is reserved: nobody else works on it. The jobs
+        table is declared if need be. Raises BadKey.
         """
         typed = self.key(key)
         return self._found.insert(

@@ -19,7 +19,7 @@ from populate_operator.queue import plan as p
 from populate_operator.queue.clock import utc_now
 from populate_operator.queue.events import rejected
 from populate_operator.queue.memory import Memory
-from populate_operator.queue.outcome import CannotStart, Complete, Failed, Ignored
+from populate_operator.queue.outcome import CannotStart, Complete, Failed, Ignored, has_ended
 from populate_operator.queue.points import Point
 from populate_operator.queue.requests import PodFactory
 from populate_operator.queue.services import Services
@@ -84,12 +84,17 @@ class Effects:
 
     async def _check_gone(self, actions: Sequence[p.Action], observed: p.Observed) -> p.Observed:
         names = [name for action in _of(p.CheckGone, actions) for name in action.pods]
-        found = await asyncio.gather(*(self._services.api.get(self._queue.namespace, name) for name in names))
-        await self._recognize([pod for pod in found if pod])
+        found = await self._get(names)
         missing = frozenset(name for name, pod in zip(names, found, strict=True) if pod is None)
         if missing:
             self._services.reached(Point.GONE)
         return replace(observed, gone=observed.gone | missing)
+
+    async def _get(self, names: Sequence[str]) -> list[PodView | None]:
+        """These pods as the API server has them now; None for each that is gone."""
+        found = await asyncio.gather(*(self._services.api.get(self._queue.namespace, name) for name in names))
+        await self._recognize([pod for pod in found if pod])
+        return found
 
     async def _recognize(self, pods: Sequence[PodView]) -> None:
         """Take in pods that were found by name. One that someone edited comes back into the watch."""
@@ -138,15 +143,18 @@ class Effects:
             self._services.on_completed(self._factory.table_id)
 
     async def _take_back(self, actions: Sequence[p.Action], observed: p.Observed) -> p.Observed:
-        for action in _of(p.TakeBack, actions):
+        names = [action.pod.name for action in _of(p.TakeBack, actions)]
+        for pod in await self._get(names):
             if self._store is None or observed.reservations is None:
                 return observed
-            job = await self._store.take_back(action.pod, version=self._factory.version)
+            if pod is None or (has_ended(pod) and not pod.has_finalizer):
+                continue  # settled by the leader before us, and the watch is late
+            job = await self._store.take_back(pod, version=self._factory.version)
             if job:
                 self._services.reached(Point.TAKEN_BACK)
                 observed = replace(observed, reservations={**observed.reservations, job.pod: job})
             else:
-                observed = replace(observed, held_elsewhere=observed.held_elsewhere | {action.pod.name})
+                observed = replace(observed, held_elsewhere=observed.held_elsewhere | {pod.name})
         return observed
 
     async def _reserve(self, actions: Sequence[p.Action], observed: p.Observed) -> p.Observed:

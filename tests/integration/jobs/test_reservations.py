@@ -239,10 +239,28 @@ def test_a_live_worker_takes_its_job_back(jobs: JobTable, imaging: Pipeline) -> 
     imaging.tables["Segmentation"]().jobs.drop()
     assert jobs.take_back(key, fence=fence, attempt=3)  # the whole table was dropped
     assert (only(jobs, 0).fence, only(jobs, 0).priority) == (fence, 5)
-    for status in ("success", "error", "ignore"):
-        imaging.query(f"UPDATE `{imaging.name}`.`~~segmentation` SET status = '{status}'")
-        assert not jobs.take_back(key, fence=fence, attempt=3)
+    imaging.query(f"UPDATE `{imaging.name}`.`~~segmentation` SET status = 'ignore'")
+    assert not jobs.take_back(key, fence=fence, attempt=3)
     assert jobs.refresh()["added"] == 5
+
+
+def test_a_live_worker_takes_its_job_back_that_has_ended_as_of_an_old_dump(imaging: Pipeline) -> None:
+    keeping = imaging.jobs("Segmentation", keep_completed=True)
+    keeping.refresh()
+    done, failed = reserve(keeping, "old-1", "old-2")
+    ends: list[Settlement] = [
+        Complete(done.key, done.fence, 1.5),
+        Error(failed.key, failed.fence, "bad", "stack", 2.5),
+    ]
+    assert keeping.settle(ends) == [True, True]
+    for job in (done, failed):
+        fence = Fence(OWNER, f"live-{job.host}")
+        assert keeping.take_back(job.key, fence=fence, attempt=2)
+    taken = {job.key: job for job in keeping.reserved}
+    assert [taken[job.key].host for job in (done, failed)] == ["live-old-1", "live-old-2"]
+    for job in taken.values():
+        assert (job.attempt, job.error_message, job.error_stack) == (2, "", None)
+        assert (job.completed_time, job.duration) == (None, None)
 
 
 def test_the_jobs_of_an_owner_that_is_gone_are_released(jobs: JobTable) -> None:

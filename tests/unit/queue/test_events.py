@@ -58,7 +58,7 @@ def test_pods_that_are_deleted_for_a_reason_are_told_of() -> None:
     pod = make_pod("a")
     actions: list[Action] = [
         DeletePod(pod, "ImagePullBackOff", "no such image", cannot_start=True),
-        DeletePod(pod, "JobHeldElsewhere", "its job is done"),
+        DeletePod(pod, "JobHeldElsewhere", "its job is ignored"),
         DeletePod(pod, "Retention", "newer ones are kept"),
         TakeBack(pod),
         Reserve(3),

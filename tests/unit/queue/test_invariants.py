@@ -40,7 +40,7 @@ class Lives(RuleBasedStateMachine):
         }
         if self.lost_timeout:
             self.fields["lostPodTimeoutSeconds"] = self.lost_timeout
-        self.world = World()
+        self.world = World(key_source=set(KEYS[:4]))
         self.operator = Operator(self.world, make_spec(**self.fields))
         self.disturbed: set[str] = set()  # keys that people put their hands on
 
@@ -66,6 +66,15 @@ class Lives(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         self.operator.restart()
+
+    @rule()
+    def begin_work(self) -> None:
+        """Nothing happens for a while: what may run does."""
+        self.operator.wake()
+        for node in ("node-1", "node-2"):
+            self.schedule(0, node)
+            self.start(0)
+        self.operator.watch()
 
     @rule(seconds=st.sampled_from([1, 15, 61, 400, 700]))
     def wait(self, seconds: int) -> None:
@@ -165,11 +174,14 @@ class Lives(RuleBasedStateMachine):
         self.disturbed |= self.world.rows.keys()
         self.world.rows.clear()
 
-    @rule(key=st.sampled_from(KEYS))
-    def re_pend_by_hand(self, key: str) -> None:
-        if key in self.world.rows:
+    @rule(pick=PICK, status=st.sampled_from(["pending", "error"]))
+    def restore(self, pick: int, status: str) -> None:
+        """A job that somebody works on is again as an old dump had it."""
+        held = sorted(key for key, row in self.world.rows.items() if row.status == "reserved")
+        if held:
+            key = held[pick % len(held)]
             self.disturbed.add(key)
-            self.world.rows[key] = Row(due=self.world.now)
+            self.world.rows[key] = Row(status=status, due=self.world.now)
 
     @rule(key=st.sampled_from(KEYS))
     def reserve_elsewhere(self, key: str) -> None:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from populate_operator.jobs import Fence, Release
 from populate_operator.pods.view import PodView
 from populate_operator.queue.backoff import Backoff
-from populate_operator.queue.outcome import CannotStart, Complete, Failed, Ignored, Outcome
+from populate_operator.queue.outcome import CannotStart, Complete, Failed, Ignored, Outcome, has_ended
 from populate_operator.queue.plan import (
     Action,
     CheckGone,
@@ -191,6 +191,9 @@ class Operator:
             case CreatePod(job):
                 return self._create(job, seen)
             case DeletePod(pod):
+                if action.reason == "JobHeldElsewhere":
+                    row = self.world.rows[pod.key]
+                    assert row.status == "ignore" or row.host not in ("", pod.name), "killed a pod at work"
                 self.world.delete(pod.name, force=action.force)
                 self._sync(pod.name)
             case ReleasePod(pod):
@@ -251,10 +254,12 @@ class Operator:
             row.attempts += 1
             found[row.host] = self._job(key, row)
         live = {pod.name for pod in self.world.live()} - self.world.given_up
+        busy = {self.world.pods[name].key for name in live}  # whoever has such a key waits for that pod's end
         fresh = {
             row.host
-            for row in self.world.rows.values()
+            for key, row in self.world.rows.items()
             if row.status == "reserved" and row.host not in self.world.pods and row.host not in self.seen
+            if key not in busy
             if row.host.startswith("ours-") and self.world.now - row.reserved <= timedelta(seconds=60)
         }
         assert len(live | fresh) <= self.spec.parallelism, "more reservations than parallelism"
@@ -283,8 +288,11 @@ class Operator:
                 row.attempts = job.attempt if released.counted else job.attempt - 1
 
     def _take_back(self, pod: PodView, seen: Observed) -> Observed:
+        live = self.world.pods.get(pod.name)
+        if live is None or (has_ended(live) and not live.has_finalizer):
+            return seen
         row = self.world.rows.setdefault(pod.key, Row())
-        if row.status != "pending" and (row.status, row.host) != ("reserved", pod.name):
+        if row.status == "ignore" or (row.status == "reserved" and row.host != pod.name):
             return replace(seen, held_elsewhere=seen.held_elsewhere | {pod.name})
         row.status, row.host, row.reserved, row.attempts = "reserved", pod.name, self.world.now, pod.attempt
         return replace(seen, reservations={**(seen.reservations or {}), pod.name: self._job(pod.key, row)})

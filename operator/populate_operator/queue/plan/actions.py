@@ -61,9 +61,10 @@ class Settle:
 
 @dataclass(frozen=True, slots=True)
 class TakeBack:
-    """Reserve this job for its running pod again if its row is pending or absent.
+    """Reserve this job for its running pod again, unless its row is ignored or held by someone else.
 
     A row that carries this fence already counts as taken. Refusals go to `Observed.held_elsewhere`.
+    Nothing is done for a pod that a live GET finds gone or settled: the watch is late then.
     """
 
     pod: PodView
