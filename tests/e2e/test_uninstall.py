@@ -2,6 +2,7 @@
 
 - operator first: pods go on; an operator that comes back settles them; without one, a deleted queue waits
   until `kubectl populate unblock` lets it go, and a new operator gives its jobs to the next queue
+- operator first, and another one in another namespace goes on in its place
 - operator and queue at once; a namespace together with the Role by which the operator served it
 (A queue first, with its pods at work or the database down, is in test_lifecycle_ends.py; namespaces under an
 operator of the whole cluster are in test_cluster_wide.py.)
@@ -14,6 +15,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -96,6 +98,28 @@ def test_operator_first(cluster: Cluster, cluster_database: ClusterDatabase, rel
         eventually("all done", lambda: populated(place) == [1, 2, 3, 4], queue=again)
         eventually("at rest", lambda: is_at_rest(place, again), queue=again)
         assert Counter(runs(place)) == Counter([1, 2, 3, 4, *left])
+
+
+def test_operator_moves_to_another_namespace(
+    cluster: Cluster, cluster_database: ClusterDatabase, release: Release
+) -> None:
+    """As does one whose namespace was deleted and made anew: reservations carry its UID."""
+    with opened(cluster, cluster_database, release.watched[0]) as place:
+        queue = begin(place)
+        first, second = runs(place)
+        release.uninstall()
+        open_gate(place, first)
+        eventually("a pod ends by itself", lambda: populated(place) == [first], queue=queue)
+        with absent_release(cluster, 0) as elsewhere:
+            moved = replace(elsewhere, watched=release.watched)
+            moved.upgrade(THIS)
+            eventually("settled, and the next begun", lambda: len(runs(place)) == 3, queue=queue)
+            assert second in {key for key, status in jobs(place).items() if status == "reserved"}
+            open_gate(place)
+            eventually("all done", lambda: populated(place) == [1, 2, 3, 4], queue=queue)
+            eventually("at rest", lambda: is_at_rest(place, queue), queue=queue)
+            assert sorted(runs(place)) == [1, 2, 3, 4]
+            queue.delete()
 
 
 def test_namespace_that_took_its_role_along_is_unblocked(

@@ -166,6 +166,15 @@ def build_release_owned(queue: Queue, owner: str, except_hosts: Sequence[str]) -
     )
 
 
+def build_adopt(queue: Queue, owner: str, prefix: str, suffix: str) -> Statement:
+    """Make `owner` the owner of all jobs that users named `prefix`...`suffix` have reserved."""
+    return Statement(
+        f"UPDATE {queue.jobs.sql} SET `user` = %s WHERE `status` = 'reserved' AND `user` <> %s "
+        "AND LEFT(`user`, %s) = %s AND RIGHT(`user`, %s) = %s",
+        (owner, owner, len(prefix), prefix, len(suffix), suffix),
+    )
+
+
 def build_update_job(queue: Queue, key: Sequence[Any], values: Mapping[str, Value]) -> Statement:
     """Set columns of one job whatever its status."""
     condition, parameters = build_key_condition(queue.names, [key])

@@ -76,6 +76,7 @@ class QueueStore:
     def __init__(self, table: JobTable, *, owner: str, threads: Executor) -> None:
         self.table, self.owner, self._threads = table, owner, threads
         self._late: asyncio.Future[Any] | None = None
+        self._has_adopted = False
 
     def _begin(self, work: Callable[[], T]) -> asyncio.Future[T]:
         call = asyncio.ensure_future(asyncio.get_running_loop().run_in_executor(self._threads, work))
@@ -128,9 +129,17 @@ class QueueStore:
         return False
 
     async def read(self) -> Reading:
-        """The queue as the database has it now."""
+        """The queue as the database has it now.
+
+        The first time it takes over what the same queue had reserved before the operator's namespace was
+        made anew or changed: the pods of those jobs may still work, and else nobody would settle them.
+        """
 
         def work() -> Reading:
+            if not self._has_adopted:
+                queue_uid = self.owner.rpartition("/")[2]
+                self.table.adopt(self.owner, prefix=OWNER_PREFIX, suffix=f"/{queue_uid}")
+                self._has_adopted = True
             held = {job.host: _reservation(job) for job in self.table.owned(self.owner)}
             return Reading(held, self.table.next_due(), self.table.target)
 

@@ -244,10 +244,11 @@ def test_a_live_worker_takes_its_job_back(jobs: JobTable, imaging: Pipeline) -> 
     assert jobs.refresh()["added"] == 5
 
 
-def test_a_live_worker_takes_its_job_back_that_has_ended_as_of_an_old_dump(imaging: Pipeline) -> None:
+def test_a_live_worker_takes_its_job_back_that_has_ended_as_of_an_old_dump(
+    jobs: JobTable, imaging: Pipeline
+) -> None:
+    done, failed = reserve(jobs, "old-1", "old-2")
     keeping = imaging.jobs("Segmentation", keep_completed=True)
-    keeping.refresh()
-    done, failed = reserve(keeping, "old-1", "old-2")
     ends: list[Settlement] = [
         Complete(done.key, done.fence, 1.5),
         Error(failed.key, failed.fence, "bad", "stack", 2.5),
@@ -271,6 +272,16 @@ def test_the_jobs_of_an_owner_that_is_gone_are_released(jobs: JobTable) -> None:
     assert {job.attempt for job in jobs.pending} == {0}
     assert jobs.release_owner(OWNER) == 1
     assert jobs.owners("") == {"another": 1}
+
+
+def test_an_owner_with_a_new_name_has_its_jobs_still(jobs: JobTable) -> None:
+    for number, owner in enumerate(
+        ("queue/old/uid-1", "queue/old/uid-11", "other/old/uid-1", "queue/new/uid-1")
+    ):
+        jobs.reserve_many(1, owner=owner, hosts=[f"pod-{number}"])
+    assert jobs.adopt("queue/new/uid-1", prefix="queue/", suffix="/uid-1") == 1
+    assert {job.host for job in jobs.owned("queue/new/uid-1")} == {"pod-0", "pod-3"}
+    assert jobs.adopt("queue/new/uid-1", prefix="queue/", suffix="/uid-1") == 0
 
 
 def test_datajoint_works_on_what_is_left(jobs: JobTable, imaging: Pipeline) -> None:
