@@ -226,6 +226,7 @@ def test_a_jobs_table_restored_from_an_old_dump_costs_no_pod_and_no_job(cases: C
     case.gate.let_through(*before)
     eventually("each key has its end", partial(ended_but, case, kept[1]), queue=case.queue)
     pods = sessions(case)
+    del pods[failed[0]]  # whose error was in the dump, and whose job had begun anew
     assert {name: key for name, key in pods.items() if key in at_work} == before  # no second pod was made
 
 

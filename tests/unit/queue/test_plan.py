@@ -259,6 +259,17 @@ def test_no_pod_is_made_beside_one_that_terminates() -> None:
     assert actions(observe(ended, make_job("new", key=pod.key))) == [CreatePod(make_job("new", key=pod.key))]
 
 
+def test_a_deleted_queue_gives_a_job_back_whose_key_a_lost_pod_is_at_work_on() -> None:
+    pod = make_pod("old", deleting_since=ago(600))
+    job = make_job("new", key=pod.key)
+    assert actions(observe(pod, job)) == []
+    asked = actions(observe(pod, job, is_deleting=True))
+    assert CheckGone(("new",)) in asked
+    assert ReleaseQueue() not in asked
+    observed = observe(pod, job, is_deleting=True, gone=frozenset({"new"}), in_target={"new": False})
+    assert [type(action.outcome) for action in actions(observed) if isinstance(action, Settle)] == [Disrupted]
+
+
 def test_an_ended_pod_is_settled_beside_one_that_terminates() -> None:
     pod, job = at_work(succeeded_pod("new"))
     planned = actions(observe(pod, job, make_pod("old", key=pod.key, deleting_since=ago(5))))

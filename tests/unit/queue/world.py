@@ -34,6 +34,7 @@ from populate_operator.queue.plan import (
     next_backoff,
     plan,
 )
+from populate_operator.queue.plan.lifecycle import is_lost
 from populate_operator.queue.resource import PopulateQueueSpec
 from populate_operator.queue.store import build_settlement
 from tests.unit.jobs.builders import build_target
@@ -253,7 +254,8 @@ class Operator:
             row.status, row.host, row.reserved = "reserved", f"ours-{self.created}", self.world.now
             row.attempts += 1
             found[row.host] = self._job(key, row)
-        live = {pod.name for pod in self.world.live()} - self.world.given_up
+        living = [pod for pod in self.world.live() if not is_lost(pod, self.spec, self.world.now)]
+        live = {pod.name for pod in living} - self.world.given_up
         busy = {self.world.pods[name].key for name in live}  # whoever has such a key waits for that pod's end
         fresh = {
             row.host

@@ -12,7 +12,7 @@ from datetime import datetime
 from populate_operator.pods.view import PodView
 from populate_operator.queue.outcome import Disrupted
 from populate_operator.queue.plan.actions import Action, CheckGone, Settle, TakeBack
-from populate_operator.queue.plan.lifecycle import is_active
+from populate_operator.queue.plan.lifecycle import is_active, is_stuck
 from populate_operator.queue.plan.observed import Observed, Reservation
 from populate_operator.queue.resource import PopulateQueueSpec
 
@@ -23,8 +23,13 @@ def find_displaced(spec: PopulateQueueSpec, observed: Observed, now: datetime) -
     """Reservations whose own pod is not at work while another one is on their key.
 
     One that terminates counts as long as no pod has been made beside it: until it has ended it may work.
+    A queue that is being deleted does not wait for one on a lost node.
     """
-    workers = {pod.key: pod for pod in observed.pods.values() if is_active(pod, spec, now)}
+    workers = {
+        pod.key: pod
+        for pod in observed.pods.values()
+        if is_active(pod, spec, now) and not (observed.is_deleting and is_stuck(pod, now))
+    }
     displaced = {}
     for job in observed.jobs:
         worker, own = workers.get(job.key), observed.pod_of(job)
