@@ -189,7 +189,7 @@ def _see_orphan_replaced(loss: Loss, orphan: str) -> None:
     eventually("run elsewhere", lambda: len(loss.executions) == 2, seconds=180, queue=loss.queue)
     replacement = loss.pod(loss.executions[1])
     assert replacement["metadata"]["annotations"]["populate.datajoint.io/attempt"] == "1"
-    assert not loss.pod(orphan).get("metadata", {}).get("finalizers")
+    eventually("let go", lambda: not loss.pod(orphan).get("metadata", {}).get("finalizers"))
     open_gate(loss.place)
     eventually("at rest", lambda: is_at_rest(loss.place, loss.queue), queue=loss.queue)
     assert (populated(loss.place), runs(loss.place)) == ([1], [1, 1])

@@ -166,12 +166,11 @@ def build_release_owned(queue: Queue, owner: str, except_hosts: Sequence[str]) -
     )
 
 
-def build_adopt(queue: Queue, owner: str, prefix: str, suffix: str) -> Statement:
-    """Make `owner` the owner of all jobs that users named `prefix`...`suffix` have reserved."""
+def build_adopt(queue: Queue, owner: str, former: str) -> Statement:
+    """Make `owner` the owner of all jobs that `former` has reserved."""
     return Statement(
-        f"UPDATE {queue.jobs.sql} SET `user` = %s WHERE `status` = 'reserved' AND `user` <> %s "
-        "AND LEFT(`user`, %s) = %s AND RIGHT(`user`, %s) = %s",
-        (owner, owner, len(prefix), prefix, len(suffix), suffix),
+        f"UPDATE {queue.jobs.sql} SET `user` = %s WHERE `status` = 'reserved' AND `user` = %s",
+        (owner, former),
     )
 
 

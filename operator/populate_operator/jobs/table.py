@@ -290,9 +290,9 @@ class JobTable:
         statement = statements.build_release_owned(self._found.get().queue, owner, sorted(except_hosts))
         return self._found.unless_missing(lambda: self.database.execute(statement), 0)
 
-    def adopt(self, owner: str, *, prefix: str, suffix: str) -> int:
-        """Make `owner` the owner of all reservations of users named `prefix`...`suffix`; returns how many."""
-        statement = statements.build_adopt(self._found.get().queue, owner, prefix, suffix)
+    def adopt(self, owner: str, *, former: str) -> int:
+        """Make `owner` the owner of what `former` has reserved; the hosts stay. Returns how many."""
+        statement = statements.build_adopt(self._found.get().queue, owner, former)
         return self._found.unless_missing(lambda: self.database.execute(statement), 0)
 
     def _fetch(self, statement: Statement) -> list[Row]:

@@ -137,9 +137,7 @@ class QueueStore:
 
         def work() -> Reading:
             if not self._has_adopted:
-                queue_uid = self.owner.rpartition("/")[2]
-                self.table.adopt(self.owner, prefix=OWNER_PREFIX, suffix=f"/{queue_uid}")
-                self._has_adopted = True
+                self._adopt()
             held = {job.host: _reservation(job) for job in self.table.owned(self.owner)}
             return Reading(held, self.table.next_due(), self.table.target)
 
@@ -212,6 +210,13 @@ class QueueStore:
             seconds=round((ended - started).total_seconds(), 3),
             **result,
         )
+
+    def _adopt(self) -> None:
+        queue_uid = self.owner.rpartition("/")[2]
+        for owner in self.table.owners(OWNER_PREFIX):
+            if owner != self.owner and owner.endswith(f"/{queue_uid}"):
+                self.table.adopt(self.owner, former=owner)
+        self._has_adopted = True
 
     async def figures(self, now: datetime) -> Figures:
         """Counts, progress and the newest errors. The cost grows with the table: not for every pass."""

@@ -274,14 +274,13 @@ def test_the_jobs_of_an_owner_that_is_gone_are_released(jobs: JobTable) -> None:
     assert jobs.owners("") == {"another": 1}
 
 
-def test_an_owner_with_a_new_name_has_its_jobs_still(jobs: JobTable) -> None:
-    for number, owner in enumerate(
-        ("queue/old/uid-1", "queue/old/uid-11", "other/old/uid-1", "queue/new/uid-1")
-    ):
-        jobs.reserve_many(1, owner=owner, hosts=[f"pod-{number}"])
-    assert jobs.adopt("queue/new/uid-1", prefix="queue/", suffix="/uid-1") == 1
-    assert {job.host for job in jobs.owned("queue/new/uid-1")} == {"pod-0", "pod-3"}
-    assert jobs.adopt("queue/new/uid-1", prefix="queue/", suffix="/uid-1") == 0
+def test_an_owner_takes_over_what_another_one_had(jobs: JobTable) -> None:
+    for owner in ("former", "other", "new"):
+        jobs.reserve_many(1, owner=owner, hosts=[f"pod-{owner}"])
+    assert jobs.adopt("new", former="former") == 1
+    assert {job.host for job in jobs.owned("new")} == {"pod-former", "pod-new"}
+    assert jobs.owners("") == {"new": 2, "other": 1}
+    assert jobs.adopt("new", former="former") == 0
 
 
 def test_datajoint_works_on_what_is_left(jobs: JobTable, imaging: Pipeline) -> None:
