@@ -14,18 +14,18 @@ from typing import Any
 
 from dev.cache import REPOSITORY
 from dev.cluster import Cluster, current, node_images
-from dev.databases import Instance
 from dev.images.catalogue import OPERATOR
 from tests.chaos import pod
 from tests.chaos.faults import Breaker
 from tests.chaos.replica import Replica
 from tests.chaos.witness import Witness
 from tests.e2e.lab.api_way import api_way
-from tests.e2e.lab.database import PASSWORD, USER
+from tests.e2e.lab.database import PASSWORD
 from tests.e2e.lab.gateway import gateway
 from tests.e2e.lab.host_operator import HostOperator
-from tests.e2e.lab.playground import HostDatabase, dev_cluster
+from tests.e2e.lab.playground import HostDatabase, add_lab_account, dev_cluster, host_instance
 from tests.e2e.lab.queues import Queue
+from tests.e2e.lab.releases import THIS
 from tests.e2e.lab.workplace import Workplace, opened
 
 NAMESPACE = "chaos"
@@ -52,7 +52,7 @@ def own_cluster(name: str) -> Iterator[Cluster]:
     try:
         cluster = current(name)
         node_images.copy(source, cluster.state.layout().node(1), [OPERATOR])
-        cluster.kubectl("apply", "--server-side", "-f", str(REPOSITORY / "crds"))
+        THIS.apply_crd(cluster)
         cluster.kubectl("create", "namespace", NAMESPACE)
         cluster.kubectl("wait", "--for=create", "serviceaccount/default", "-n", NAMESPACE, "--timeout=60s")
         yield cluster
@@ -65,11 +65,8 @@ def arena(cluster: Cluster, folder: Path, seed: int, keys: int) -> Iterator[Aren
     """The queue works when this is entered."""
     with ExitStack() as stack:
         address = str(cluster.state.layout().address)
-        instance = stack.enter_context(Instance("mysql"))
-        with instance.server.connect() as connection, connection.cursor() as cursor:
-            for user in (USER, "worker"):
-                cursor.execute(f"CREATE USER '{user}'@'%' IDENTIFIED BY '{PASSWORD}'")
-                cursor.execute(f"GRANT ALL ON *.* TO '{user}'@'%' WITH GRANT OPTION")
+        instance = stack.enter_context(host_instance())
+        add_lab_account(instance, "worker")
         witness = Witness(address)
         stack.callback(witness.close)
         way = stack.enter_context(gateway(address, ("127.0.0.1", instance.server.port)))

@@ -51,11 +51,11 @@ def host_database(cluster: Cluster) -> Iterator[HostDatabase]:
         yield HostDatabase(cluster, "", instance.server.port)
 
 
-def add_lab_account(instance: Instance) -> None:
-    """Let the lab's account in from everywhere, as the database in a cluster does."""
+def add_lab_account(instance: Instance, user: str = USER) -> None:
+    """Let the lab's account, or one like it, in from everywhere, as the database in a cluster does."""
     with instance.server.connect() as connection, connection.cursor() as cursor:
-        cursor.execute(f"CREATE USER '{USER}'@'%' IDENTIFIED BY '{PASSWORD}'")
-        cursor.execute(f"GRANT ALL ON *.* TO '{USER}'@'%' WITH GRANT OPTION")
+        cursor.execute(f"CREATE USER '{user}'@'%' IDENTIFIED BY '{PASSWORD}'")
+        cursor.execute(f"GRANT ALL ON *.* TO '{user}'@'%' WITH GRANT OPTION")
 
 
 @contextmanager
