@@ -83,12 +83,17 @@ class LeaderElection:
         renewal = asyncio.create_task(self._renew())
         try:
             ended, _ = await asyncio.wait({work, renewal}, return_when=asyncio.FIRST_COMPLETED)
+            # A process that was frozen may come to look at its lease before it comes to renew it.
+            is_lost = work not in ended or not self.is_leader()
         finally:
             await _stop(work)  # renewed while it winds up
             await _stop(renewal)
             await self._give_back()
-        if work not in ended:
-            raise LeadershipLost(f"{self._identity} could not renew the lease {self._name} in time")
+        if is_lost:
+            cause = None if work.cancelled() else work.exception()
+            raise LeadershipLost(
+                f"{self._identity} could not renew the lease {self._name} in time"
+            ) from cause
         work.result()
 
     async def _acquire(self) -> None:

@@ -152,6 +152,11 @@ def test_frozen_leader(scene: Scene) -> None:
     leader.send(signal.SIGCONT)
     eventually("it ended", lambda: restarts_of(scene.operator, leader.name) > restarts)
     scene.check_silence(leader, since)
+    last_words = scene.operator.cluster.kubectl(
+        "logs", leader.name, "-n", scene.operator.namespace, "--previous", "--tail=20"
+    )
+    assert "could not renew the lease" in last_words
+    assert "Traceback" not in last_words
 
 
 def test_leader_cut_off_from_the_api_server(scene: Scene) -> None:

@@ -8,6 +8,7 @@ outage that is short enough.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -241,6 +242,17 @@ async def test_work_that_fails_gives_the_lease_back_and_is_heard(
     with pytest.raises(RuntimeError, match="broken"):
         await elect("a").start(work).end()
     assert not (await lease_of(session, queue))["spec"].get("holderIdentity")
+
+
+async def test_work_that_meets_the_lost_lease_first_has_not_failed(elect: Elect) -> None:
+    """As after SIGCONT, when a queue's pass finds that it must not write any more."""
+
+    async def work() -> None:
+        time.sleep(FAST.lease)  # noqa: ASYNC251 - the whole process stands still
+        raise RuntimeError("not leading")
+
+    with pytest.raises(LeadershipLost, match="could not renew"):
+        await elect("a").start(work).end()
 
 
 async def test_the_lease_is_held_while_the_work_winds_up(
