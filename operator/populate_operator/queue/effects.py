@@ -149,6 +149,7 @@ class Effects:
                 return observed
             if pod is None or (has_ended(pod) and not pod.has_finalizer):
                 continue  # settled by the leader before us, and the watch is late
+            self._services.fence()  # nor by the one after us, since we looked
             job = await self._store.take_back(pod, version=self._factory.version)
             if job:
                 self._services.reached(Point.TAKEN_BACK)
