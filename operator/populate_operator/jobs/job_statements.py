@@ -54,6 +54,15 @@ def value(parameter: Any) -> Value:
     return "%s", (parameter,)
 
 
+# The columns that tell how a job ended, for one that has not.
+NOT_ENDED: Mapping[str, Value] = {
+    "completed_time": value(None),
+    "duration": value(None),
+    "error_message": value(""),
+    "error_stack": value(None),
+}
+
+
 def build_select_jobs(
     queue: Queue, where: str, parameters: tuple[Any, ...], tail: str = "", schema: str | None = None
 ) -> Statement:

@@ -12,7 +12,7 @@ from populate_operator.jobs.batches import batches
 from populate_operator.jobs.context import Context
 from populate_operator.jobs.database import Database, Session, Statement
 from populate_operator.jobs.errors import BadKey, StatementRefused
-from populate_operator.jobs.job_statements import Value, value
+from populate_operator.jobs.job_statements import NOT_ENDED, Value, value
 from populate_operator.jobs.keys import Key
 from populate_operator.jobs.rows import Fence, Job, read_claimed, read_job
 
@@ -88,10 +88,7 @@ def take_back(
         "pid": value(attempt),
         "connection_id": value(0),
         "version": value(version[-_VERSION_LENGTH:]),
-        "completed_time": value(None),
-        "duration": value(None),
-        "error_message": value(""),
-        "error_stack": value(None),
+        **NOT_ENDED,
     }
 
     def take(session: Session) -> bool:

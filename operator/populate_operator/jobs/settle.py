@@ -10,7 +10,7 @@ from populate_operator.jobs.batches import batches
 from populate_operator.jobs.blobs import pack_text
 from populate_operator.jobs.context import Context
 from populate_operator.jobs.database import Database, Session
-from populate_operator.jobs.job_statements import NOW, Value, value
+from populate_operator.jobs.job_statements import NOT_ENDED, NOW, Value, value
 from populate_operator.jobs.refresh_statements import microseconds
 from populate_operator.jobs.reserve import write_locked
 from populate_operator.jobs.rows import Job, read_job
@@ -122,10 +122,7 @@ def _changes(settlement: Settlement, job: Job, charset: str) -> dict[str, Value]
                 "status": value("pending"),
                 "scheduled_time": due,
                 "reserved_time": value(None),
-                "completed_time": value(None),
-                "duration": value(None),
-                "error_message": value(""),
-                "error_stack": value(None),
+                **NOT_ENDED,
                 "user": value(""),
                 "host": value(""),
                 "pid": value(attempts),
