@@ -54,7 +54,7 @@ def fight(here: Arena, seed: int, seconds: float, keys: int) -> Evidence:
         runs=list(here.witness.runs),
         rows=dict(here.place.sql("SELECT session, maker FROM __spikes")),
         jobs={key: (status, message) for key, status, message in found},
-        held=held(here),
+        held=here.queue.pods_with_finalizer(),
         disrupted=here.breaker.disrupted,
         inflicted=inflicted,
         settled=settled,
@@ -88,13 +88,8 @@ def _is_quiet(here: Arena) -> bool:
     return (
         set(jobs(here.place).values()) <= {"error"}
         and here.queue.condition("Ready").get("reason") == "UpToDate"
-        and not held(here)
+        and not here.queue.pods_with_finalizer()
     )
-
-
-def held(here: Arena) -> list[str]:
-    """The pods that have our finalizer still."""
-    return [pod["metadata"]["name"] for pod in here.queue.pods() if pod["metadata"].get("finalizers")]
 
 
 @contextmanager

@@ -103,7 +103,7 @@ def delete_the_queue(case: Case, point: Point, times: int) -> Counter[int]:
     case.queue.delete(wait=False)
     case.go_on()
     eventually("the queue is gone", lambda: not case.queue.exists(), queue=case.queue)
-    assert not any(pod["metadata"].get("finalizers") for pod in case.queue.pods())
+    assert not case.queue.pods_with_finalizer()
     assert set(jobs(case.place).values()) == {"pending"}
     eventually("its pods are gone", lambda: case.queue.pods() == [])  # the kubelet is last to let go
     open_gate(case.place)
@@ -179,7 +179,7 @@ def is_over(case: Case) -> bool:
         case.queue.condition("Ready").get("reason") == "UpToDate"
         and jobs(case.place) == {FAILS: "error"}
         and len(case.queue.pods()) <= 1
-        and not any(pod["metadata"].get("finalizers") for pod in case.queue.pods())
+        and not case.queue.pods_with_finalizer()
     )
 
 

@@ -255,7 +255,7 @@ def ended_but(case: Case, failing: int) -> bool:
         and jobs.keys() == {failing}
         and jobs[failing][0] == "error"
         and "exit code 3" in jobs[failing][1]
-        and not any(pod["metadata"].get("finalizers") for pod in case.queue.pods())
+        and not case.queue.pods_with_finalizer()
     )
 
 

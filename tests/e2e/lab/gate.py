@@ -72,5 +72,5 @@ def is_at_rest(place: Workplace, queue: Queue, table: str = "~~spikes") -> bool:
     return (
         queue.condition("Ready").get("reason") == "UpToDate"
         and "reserved" not in jobs(place, table).values()
-        and not any(pod["metadata"].get("finalizers") for pod in queue.pods())
+        and not queue.pods_with_finalizer()
     )

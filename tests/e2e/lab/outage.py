@@ -124,7 +124,7 @@ class Case:
             and jobs.keys() == {FAILS}
             and jobs[FAILS][0] == "error"
             and "exit code 3" in jobs[FAILS][1]
-            and not any(pod["metadata"].get("finalizers") for pod in self.queue.pods())
+            and not self.queue.pods_with_finalizer()
         )
 
     def event_counts(self, reason: str) -> list[int]:

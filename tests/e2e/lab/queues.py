@@ -64,6 +64,10 @@ class Queue:
         found: list[Json] = json.loads(self.kubectl("get", "pods", "-l", selector, "-o", "json"))["items"]
         return sorted(found, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
 
+    def pods_with_finalizer(self) -> list[str]:
+        """The names of those of its pods that something still holds."""
+        return [pod["metadata"]["name"] for pod in self.pods() if pod["metadata"].get("finalizers")]
+
     def running(self) -> list[Json]:
         """Its pods whose main container runs."""
         return [pod for pod in self.pods() if pod["status"].get("phase") == "Running"]

@@ -15,36 +15,25 @@ from populate_operator.pods.view import PodView
 from populate_operator.queue.effects import Effects
 from populate_operator.queue.memory import Memory
 from populate_operator.queue.plan import Observed, Reservation, TakeBack
-from populate_operator.queue.points import Point
 from populate_operator.queue.requests import PodFactory
 from populate_operator.queue.services import Services
 from populate_operator.queue.store import QueueStore
 from populate_operator.queue.tidying import Tidier
 from tests.unit.queue.builders import failed_pod, make_pod, make_spec
+from tests.unit.queue.stand_in import StandIn
 
 QUEUE = QueueRef("populate.datajoint.io/v1alpha1", "lab", "sorting", "queue-uid")
 
 
 @dataclass
-class Recorder:
+class Recorder(StandIn):
     """The parts of Services and QueueStore that taking back uses."""
 
     pod: PodView | None  # as the API server has it
     is_refused: bool = False
     taken: list[str] = field(default_factory=list)
 
-    @property
-    def api(self) -> Recorder:
-        return self
-
-    @property
-    def watch(self) -> Recorder:
-        return self
-
     def fence(self) -> None:
-        pass
-
-    def reached(self, _point: Point) -> None:
         pass
 
     def remember(self, _pod: PodView) -> None:

@@ -15,31 +15,20 @@ from populate_operator.pods.errors import Unreachable
 from populate_operator.pods.view import PodView
 from populate_operator.queue import plan as p
 from populate_operator.queue import tidying
-from populate_operator.queue.points import Point
 from populate_operator.queue.services import Services
 from populate_operator.queue.tidying import PORTION, Tidier
 from tests.unit.queue.builders import make_pod
+from tests.unit.queue.stand_in import StandIn
 
 
 @dataclass
-class Recorder:
+class Recorder(StandIn):
     """The parts of Services that a Tidier uses."""
 
     leads_for: int = 1_000  # how many looks at the lease find it held
     fails: set[str] = field(default_factory=set)
     asked: list[tuple[str, str]] = field(default_factory=list)
     known: dict[str, PodView] = field(default_factory=dict)
-
-    @property
-    def api(self) -> Recorder:
-        return self
-
-    @property
-    def watch(self) -> Recorder:
-        return self
-
-    def reached(self, _point: Point) -> None:
-        pass
 
     def may_write(self) -> bool:
         self.leads_for -= 1
