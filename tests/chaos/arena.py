@@ -77,7 +77,7 @@ def arena(cluster: Cluster, folder: Path, seed: int, keys: int) -> Iterator[Aren
         worker = start_worker(place, witness, seed, keys, folder)
         stack.callback(os.killpg, worker.pid, signal.SIGKILL)
         queue.apply(_spec(place, witness, way.port, seed))
-        yield Arena(place, queue, Breaker(cluster, queue, instance, way, replicas), witness, folder)
+        yield Arena(place, queue, Breaker(place, queue, instance, way, replicas), witness, folder)
 
 
 @contextmanager

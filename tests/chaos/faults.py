@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from dev.cluster import Cluster, nodes, tools
+from dev.cluster import nodes, tools
 from dev.cluster.control_plane import ControlPlane
 from dev.cluster.daemons import Daemon, read_pid
 from dev.cluster.node import Node
@@ -18,8 +18,10 @@ from dev.console import SetupError
 from dev.databases import Instance
 from tests.chaos.replica import Replica
 from tests.chaos.schedule import TARGETS, Fault, Inflicted, Kind
+from tests.e2e.lab.database import USER
 from tests.e2e.lab.gateway import Gateway
 from tests.e2e.lab.queues import Queue
+from tests.e2e.lab.workplace import Workplace
 
 VICTIM_SECONDS = 30.0  # no replica may lead for that long
 DELAY_SECONDS = 0.2  # of each piece of delayed traffic
@@ -34,7 +36,7 @@ class NoVictim(Exception):
 class Breaker:
     """Breaks the parts of one run; `disrupted` are the pods that it deleted or evicted, and how."""
 
-    cluster: Cluster
+    place: Workplace
     queue: Queue
     instance: Instance
     way: Gateway
@@ -43,7 +45,7 @@ class Breaker:
 
     def __post_init__(self) -> None:
         self._busy = {target: threading.Lock() for target in TARGETS.values()}
-        state, programs = self.cluster.state, tools.binaries(nodes.PROGRAMS)
+        state, programs = self.place.cluster.state, tools.binaries(nodes.PROGRAMS)
         self._plane = ControlPlane.of(state, programs)
         self._node = Node(self._plane, state.layout().node(1), programs)
 
@@ -79,7 +81,7 @@ class Breaker:
                 time.sleep(fault.seconds)
                 self.instance.start()
             case Kind.CONNECTIONS_KILLED:
-                self._kill_connections()
+                self.place.drop_connections(USER)  # of pods, operators and the observer, not of the worker
             case Kind.POD_DELETED | Kind.POD_FORCE_DELETED | Kind.POD_EVICTED:
                 self._remove_pod(fault)
             case _:
@@ -112,15 +114,6 @@ class Breaker:
                 way.silence()
         time.sleep(fault.seconds)
         way.mend()
-
-    def _kill_connections(self) -> None:
-        """Those of pods and operators: all but ours."""
-        with self.instance.server.connect() as connection, connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT ID FROM information_schema.PROCESSLIST WHERE USER = 'root' AND COMMAND <> 'Daemon'"
-            )
-            for (number,) in cursor.fetchall():
-                cursor.execute(f"KILL {number}")
 
     def _remove_pod(self, fault: Fault) -> None:
         """Remove one that runs, as soon as there is one. Raises NoVictim when there is none for long."""
@@ -165,7 +158,7 @@ class Breaker:
             "metadata": {"name": name, "namespace": namespace},
         }
         path = f"/api/v1/namespaces/{namespace}/pods/{name}/eviction"
-        self.cluster.kubectl("create", "--raw", path, "-f", "-", input=json.dumps(eviction))
+        self.place.cluster.kubectl("create", "--raw", path, "-f", "-", input=json.dumps(eviction))
 
 
 def kill(daemon: Daemon) -> None:

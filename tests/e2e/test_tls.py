@@ -21,7 +21,7 @@ import pytest
 
 from dev.cluster import Cluster
 from tests.certificates import Authority
-from tests.e2e.lab.database import PASSWORD, running_database
+from tests.e2e.lab.database import PASSWORD, USER, running_database
 from tests.e2e.lab.operator import Operator
 from tests.e2e.lab.queues import Queue, eventually
 from tests.e2e.lab.tables import INSERT_ROW, add_keys, make_tables
@@ -57,9 +57,7 @@ class Server:
         self.drop_connections()
 
     def drop_connections(self) -> None:
-        query = "SELECT ID FROM information_schema.PROCESSLIST WHERE USER = 'root' AND ID <> CONNECTION_ID()"
-        for (number,) in self.place.sql(query):
-            self.place.kill(number)
+        self.place.drop_connections(USER)
 
     def _write(self, file: str, content: str) -> None:
         target = ["exec", "-i", "-n", self.place.database.namespace, "deployment/mysql", "--"]

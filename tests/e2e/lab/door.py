@@ -45,16 +45,7 @@ class Door:
             time.sleep(1)
 
     def drop_connections(self, *, but_of: tuple[str, ...] = ()) -> int:
-        """Kill the account's connections, except those from the addresses `but_of`; how many."""
-        query = "SELECT ID, HOST FROM information_schema.PROCESSLIST WHERE USER = %s"
-        found = [
-            number
-            for number, host in self.place.sql(query, self.name)
-            if host.rpartition(":")[0] not in but_of
-        ]
-        for number in found:
-            self.place.kill(number)
-        return len(found)
+        return self.place.drop_connections(self.name, but_of=but_of)
 
     def change_password(self, password: str) -> None:
         """For new connections; those that there are stay."""

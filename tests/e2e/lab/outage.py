@@ -84,9 +84,7 @@ class Case:
         self.place.sql(f"GRANT ALL ON `{self.place.schema}`.* TO '{self.account}'@'%%'")
 
     def drop_connections(self) -> None:
-        query = "SELECT ID FROM information_schema.PROCESSLIST WHERE USER = %s"
-        for (number,) in self.place.sql(query, self.account):
-            self.place.kill(number)
+        self.place.drop_connections(self.account)
 
     def pods(self) -> dict[str, Json]:
         return {pod["metadata"]["name"]: pod for pod in self.queue.pods()}

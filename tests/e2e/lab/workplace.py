@@ -21,6 +21,7 @@ from tests.e2e.lab.queues import RESOURCE, Queue
 
 Json = dict[str, Any]
 SECRET = "database"
+CONNECTIONS = "SELECT id, host FROM information_schema.processlist WHERE user = %s AND id <> CONNECTION_ID()"
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,19 @@ class Workplace:
             cursor.execute(statement, parameters)
             return list(cursor.fetchall())
 
-    def kill(self, connection: int) -> None:
-        """End a connection of the server; one that has just ended by itself is as good."""
+    def drop_connections(self, user: str, *, but_of: tuple[str, ...] = ()) -> int:
+        """Kill the account's connections, except those from the addresses `but_of`; how many there were."""
+        found = [
+            number
+            for number, client in self.sql(CONNECTIONS, user)
+            if client.rpartition(":")[0] not in but_of
+        ]
+        for number in found:
+            self._kill(number)
+        return len(found)
+
+    def _kill(self, connection: int) -> None:
+        """End a connection; one that has just ended by itself is as good."""
         try:
             self.sql(f"KILL {connection}")
         except pymysql.err.OperationalError as error:
