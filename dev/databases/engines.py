@@ -53,7 +53,8 @@ def find(kind: Kind) -> Engine:
 
 
 def _mariadb() -> Engine:
-    packages.require(["mariadb-server-core"], purpose="a MariaDB server for tests")
+    # mariadb-install-db asks my_print_defaults, which is in the client's package, and does not depend on it.
+    packages.require(["mariadb-server-core", "mariadb-client-core"], purpose="a MariaDB server for tests")
     install = ("mariadb-install-db", "--no-defaults", "--skip-test-db")
 
     # MariaDB's own default is latin1; Debian's package and the official image configure this instead.
