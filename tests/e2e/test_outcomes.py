@@ -47,10 +47,11 @@ RULES = [
     {"exitCodes": [44], "action": "Retry"},
     {"reasons": ["OOMKilled"], "action": "Error"},
 ]
+ALL_KEPT = {"podRetention": {"succeeded": 100}}
 POLICIES: dict[str, tuple[Mapping[str, str], dict[str, Any]]] = {
-    "retried": (RETRIED, {"retry": {"limit": 2, "backoffSeconds": 1, "memoryFactor": 4}}),
+    "retried": (RETRIED, {"retry": {"limit": 2, "backoffSeconds": 1, "memoryFactor": 4}, **ALL_KEPT}),
     "ruled": (RULED, {"retry": {"limit": 1, "backoffSeconds": 1}, "failureRules": RULES}),
-    "late": (LATE, {"activeDeadlineSeconds": 6}),
+    "late": (LATE, {"activeDeadlineSeconds": 20}),
 }
 
 
@@ -137,6 +138,7 @@ def test_exit_0_without_a_row_is_an_error(ended: dict[str, Ended]) -> None:
 def test_a_row_completes_the_job_though_its_pod_failed(ended: dict[str, Ended]) -> None:
     one = ended["retried"]
     assert one.job("row, then exit 3").status == "success"
+    eventually("told of", lambda: "CompletedByFailedPod" in one.queue.events(), queue=one.queue)
     warning = one.queue.events()["CompletedByFailedPod"]
     assert warning.startswith(f"{one.key('row, then exit 3')} in pod {one.queue.name}-")
     assert (
@@ -175,7 +177,9 @@ def test_memory_grows_after_an_oom_kill(ended: dict[str, Ended]) -> None:
 
 
 def test_events_tell_of_failures_and_retries(ended: dict[str, Ended]) -> None:
-    events = ended["retried"].queue.events()
+    queue = ended["retried"].queue
+    eventually("told of", lambda: {"JobFailed", "JobRetried"} <= queue.events().keys(), queue=queue)
+    events = queue.events()
     assert "session" in events["JobFailed"]
     assert "again in" in events["JobRetried"]
 
@@ -225,6 +229,6 @@ def test_a_pod_beyond_its_deadline_is_an_error(ended: dict[str, Ended]) -> None:
     one = ended["late"]
     job = one.job("endless")
     assert job.status == "error"
-    assert job.error_message == "DeadlineExceeded: the pod ran longer than activeDeadlineSeconds, 6"
+    assert job.error_message == "DeadlineExceeded: the pod ran longer than activeDeadlineSeconds, 20"
     assert job.error_stack == "begun\n"
     assert one.attempts("endless") == [1]

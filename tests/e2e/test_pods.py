@@ -234,8 +234,11 @@ async def test_an_eviction_is_a_disruption(start: Start, sight: Sight, session: 
 # --- why it waits ---------------------------------------------------------------------------------
 
 
-def waits_for(reason: str) -> Callable[[PodView], bool]:
-    return lambda pod: pod.waiting is not None and pod.waiting.reason == reason
+def waits_for(reason: str, words: str = "") -> Callable[[PodView], bool]:
+    """It says so, and with these words: the kubelet's first ones may be others."""
+    return lambda pod: (
+        pod.waiting is not None and pod.waiting.reason == reason and words in pod.waiting.message
+    )
 
 
 async def test_an_image_that_is_not_there(start: Start, sight: Sight) -> None:
@@ -250,9 +253,8 @@ async def test_a_secret_that_is_not_there(
     cluster: Cluster, start: Start, sight: Sight, queue: QueueRef
 ) -> None:
     cluster.kubectl("delete", "secret", "account", "-n", queue.namespace)
-    seen = await sight.of(await start("pass"), waits_for("CreateContainerConfigError"))
-    assert seen.waiting is not None
-    assert 'secret "account" not found' in seen.waiting.message
+    absent = waits_for("CreateContainerConfigError", 'secret "account" not found')
+    assert await sight.of(await start("pass"), absent)
 
 
 async def test_no_node_with_room(start: Start, sight: Sight) -> None:

@@ -46,12 +46,16 @@ def kubectl_populate(cluster: Cluster, *arguments: str) -> subprocess.CompletedP
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-def release_plainly(cluster: Cluster, namespace: str) -> None:
-    """What docs/uninstall.md says for those without the plugin: kubectl alone takes all finalizers away."""
+def released_plainly(cluster: Cluster, namespace: str) -> bool:
+    """What docs/uninstall.md says for those without the plugin: kubectl alone takes all finalizers away.
+
+    Raises SetupError where one of them is gone before it is patched.
+    """
     for kind in (["pods", "-l", JOB_PODS], [RESOURCE]):
         for name in cluster.kubectl("get", *kind, "-n", namespace, "-o", "name").split():
             patch = '--patch={"metadata":{"finalizers":null}}'
             cluster.kubectl("patch", name, "-n", namespace, "--type=merge", patch)
+    return True
 
 
 def begin(place: Workplace) -> Queue:
@@ -141,7 +145,7 @@ def test_operator_and_queue_at_once(
         queue = begin(place)
         queue.delete(wait=False)
         release.uninstall()
-        release_plainly(cluster, place.namespace)
+        eventually("let go", lambda: released_plainly(cluster, place.namespace))
         eventually("the queue is gone", lambda: not queue.exists())
         eventually("its pods are gone", lambda: queue.pods() == [])
         cluster.kubectl("delete", "namespace", place.namespace, "--timeout=60s")

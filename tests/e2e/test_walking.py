@@ -16,4 +16,4 @@ def test_every_key_becomes_a_row_by_one_pod_each(workplace: Workplace) -> None:
     assert queue.status()["target"] == {"total": 5, "populated": 5, "percent": 100, "done": "5/5"}
     assert workplace.sql("SELECT COUNT(*) FROM `~~spikes`") == [(0,)]
     assert "5/5" in queue.kubectl("get", "pq", queue.name)
-    queue.kubectl("wait", "--for=condition=Ready", f"pq/{queue.name}", "--timeout=5s")
+    queue.kubectl("wait", "--for=condition=Ready", f"pq/{queue.name}", "--timeout=60s")

@@ -138,7 +138,7 @@ class Effects:
             SETTLED.labels(self._queue.namespace, self._queue.name, kind).inc()
         done = sum(isinstance(one.outcome, Complete | Failed | Ignored) for one in effective)
         self._memory.note_settled(done, utc_now())
-        self._memory.figures_stale = True
+        self._memory.note_change()
         if any(isinstance(one.outcome, Complete) for one in effective):
             self._services.on_completed(self._factory.table_id)
 
@@ -167,7 +167,7 @@ class Effects:
             new = await self._store.reserve(limit, queue=self._queue.name, version=self._factory.version)
             if new:
                 self._services.reached(Point.RESERVED)
-            self._memory.figures_stale = True
+            self._memory.note_change()
             due = observed.due if len(new) == limit else 0
             held = {**observed.reservations, **{job.pod: job for job in new}}
             observed = replace(observed, reservations=held, due=due)

@@ -46,8 +46,9 @@ class Memory:
     key_source: KeySourceAnswer = field(default_factory=KeySourceAnswer)
 
     figures: Figures | None = None
-    figures_stale: bool = True
-    has_new_jobs: bool = False  # added by a refresh, and not counted yet
+    changes: int = 1  # of what the figures tell; the first is that the queue was found
+    counted: int = 0  # how many of these changes the figures hold
+    added: int = 0  # the newest of them by which a refresh added jobs
     figures_not_before: datetime | None = None
     settled: deque[datetime] = field(default_factory=lambda: deque(maxlen=100_000))
     database_trouble: Trouble | None = None  # as last reported
@@ -73,8 +74,9 @@ class Memory:
         """A refresh succeeded; the next one keeps its distance even when asked for."""
         self.last_refresh, self.refresh_trouble, self.refresh_failures = result, None, 0
         self.refresh_not_before = now + max(_LEAST_PAUSE, timedelta(seconds=result.seconds))
-        self.figures_stale = True
-        self.has_new_jobs |= bool(result.added or result.orphaned or result.re_pended)
+        self.note_change()
+        if result.added or result.orphaned or result.re_pended:
+            self.added = self.changes
 
     def note_refresh_failure(self, trouble: Trouble, now: datetime, *, is_database: bool) -> None:
         """A refresh failed; it is tried again soon, then less so."""
@@ -83,16 +85,33 @@ class Memory:
         self.refresh_requested = True
         self.refresh_not_before = now + timedelta(seconds=retry_seconds(self.refresh_failures))
 
-    def note_figures(self, figures: Figures, seconds: float, now: datetime) -> None:
-        """Figures were counted in `seconds`; what is expensive is counted less often."""
-        self.figures, self.figures_stale, self.has_new_jobs = figures, False, False
+    def note_change(self) -> None:
+        """Jobs were added, reserved or ended: the figures are stale."""
+        self.changes += 1
+
+    @property
+    def are_figures_stale(self) -> bool:
+        """Whether something has changed since they were counted."""
+        return self.counted < self.changes
+
+    @property
+    def has_new_jobs(self) -> bool:
+        """Whether a refresh has added jobs that are not counted yet."""
+        return self.counted < self.added
+
+    def note_figures(self, figures: Figures, changes: int, seconds: float, now: datetime) -> None:
+        """Figures were counted in `seconds`, from when there were `changes`: a refresh may end meanwhile.
+
+        What is expensive is counted less often.
+        """
+        self.figures, self.counted = figures, changes
         pause = min(timedelta(seconds=seconds * _LOAD), _LONGEST_PAUSE)
         self.figures_not_before = now + max(_LEAST_PAUSE, pause)
 
     def are_figures_due(self, now: datetime, *, is_idle: bool) -> bool:
         """Whether to count again now; at once where nothing is at work, for then the count will stand."""
         is_time = self.figures_not_before is None or now >= self.figures_not_before
-        return self.figures_stale and (is_time or is_idle)
+        return self.are_figures_stale and (is_time or is_idle)
 
     def note_settled(self, count: int, now: datetime) -> None:
         """`count` jobs ended; forgets those before the window of the rate."""

@@ -132,7 +132,8 @@ class Reconciler:
         found, known = Findings(), self._access.store
         try:
             store = await self._access.open(spec, self.memory.key_source.query)
-            self.memory.figures_stale |= store is not known
+            if store is not known:
+                self.memory.note_change()
             reading = await store.read()
         except (JobsError, ApiError, NotReady) as error:
             self._note(error, found)
@@ -226,10 +227,10 @@ class Reconciler:
         found.is_incomplete = True
 
     async def _count(self, store: QueueStore) -> None:
-        started = utc_now()
+        started, changes = utc_now(), self.memory.changes
         figures = await store.figures(started)
         now = utc_now()
-        self.memory.note_figures(figures, (now - started).total_seconds(), now)
+        self.memory.note_figures(figures, changes, (now - started).total_seconds(), now)
 
     async def _finish(self, spec: PopulateQueueSpec, observed: p.Observed, found: Findings) -> float:
         health = self._health(spec, observed, found)
@@ -281,7 +282,7 @@ class Reconciler:
             times.append(now + timedelta(seconds=retry_seconds(memory.failures)))
         else:
             times.append(p.next_wake(spec, observed, now, found.next_due or None))
-        if memory.figures_stale and memory.figures_not_before:
+        if memory.are_figures_stale and memory.figures_not_before:
             times.append(memory.figures_not_before)
         return max((min(times) - now).total_seconds(), 0.0)
 

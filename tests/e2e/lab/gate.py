@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.e2e.lab.queues import Queue
+from tests.e2e.lab.queues import Queue, eventually
 from tests.e2e.lab.tables import make_tables
 from tests.e2e.lab.workplace import Workplace
 
@@ -53,6 +53,12 @@ def open_gate(place: Workplace, *sessions: int) -> None:
 def runs(place: Workplace) -> list[int]:
     """The keys that pods began to work on, in that order."""
     return [session for (session,) in place.sql("SELECT session FROM runs ORDER BY n")]
+
+
+def known_to_run(queue: Queue, number: int) -> list[Json]:
+    """The queue's running pods, once there are so many: the kubelet tells later than their programs do."""
+    eventually(f"{number} known to run", lambda: len(queue.running()) == number, queue=queue)
+    return queue.running()
 
 
 def populated(place: Workplace, table: str = "__spikes") -> list[int]:

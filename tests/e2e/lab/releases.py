@@ -49,7 +49,11 @@ class Release:
         return self.helm.namespace
 
     def uninstall(self) -> None:
+        """Remove it, and wait until its operator is gone: Helm waits for its own objects, not for pods."""
         self.helm("uninstall", self.name, "--ignore-not-found", "--wait", "--timeout", "60s")
+        selector = f"app.kubernetes.io/instance={self.name}"
+        gone = ["wait", "--for=delete", "pod", "-l", selector, "-n", self.name, "--timeout=60s"]
+        self.helm.cluster.kubectl(*gone)
 
     def upgrade(self, version: Version) -> None:
         """Install or upgrade as docs/upgrade.md says: the CRD first."""
