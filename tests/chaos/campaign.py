@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pymysql
 
-from dev.console import say
+from dev.console import SetupError, say
 from tests.chaos.arena import Arena
 from tests.chaos.faults import NoVictim
 from tests.chaos.schedule import Fault, Inflicted, plan
@@ -85,11 +85,14 @@ def wait_until_quiet(here: Arena) -> bool:
 
 
 def _is_quiet(here: Arena) -> bool:
-    return (
-        set(jobs(here.place).values()) <= {"error"}
-        and here.queue.condition("Ready").get("reason") == "UpToDate"
-        and not here.queue.pods_with_finalizer()
-    )
+    try:
+        return (
+            set(jobs(here.place).values()) <= {"error"}
+            and here.queue.condition("Ready").get("reason") == "UpToDate"
+            and not here.queue.pods_with_finalizer()
+        )
+    except SetupError:  # the API server is slow to answer
+        return False
 
 
 @contextmanager

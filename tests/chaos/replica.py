@@ -26,8 +26,9 @@ class Replica:
 
     def close(self) -> None:
         self._closed.set()
-        self.send(signal.SIGKILL)
-        self._thread.join()
+        while self._thread.is_alive():
+            self.send(signal.SIGKILL)  # once more where it has just been started again
+            self._thread.join(0.5)
 
     def _supervise(self) -> None:
         while not self._closed.is_set():

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.chaos.arena import arena, own_cluster
 from tests.chaos.campaign import fight
 from tests.chaos.schedule import TARGETS
@@ -17,6 +19,7 @@ SECONDS = 75.0
 KEYS = 160
 
 
+@pytest.mark.timeout(1800)
 def test_random_faults_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
     with own_cluster("chaos-test") as cluster, arena(cluster, tmp_path, SEED, KEYS) as here:
         seen = fight(here, SEED, SECONDS, KEYS)

@@ -32,7 +32,7 @@ answer = urllib.request.urlopen(urllib.request.Request(url, body, headers), cont
 print(json.load(answer)["status"]["userInfo"]["username"])
 """
 RESOLVE = "import socket; print(socket.gethostbyname('kubernetes.default'))"
-EAT_MEMORY = "held = []\nwhile True: held.append(bytearray(8 << 20))"
+EAT_MEMORY = "import time; time.sleep(3)\nheld = []\nwhile True: held.append(bytearray(8 << 20))"
 
 
 def pod(name: str, code: str, *, limits: dict[str, str] | None = None) -> str:

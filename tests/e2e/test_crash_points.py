@@ -21,7 +21,16 @@ import pytest
 from dev.cluster import Cluster
 from populate_operator.queue.points import Point
 from tests.e2e.lab.database import ClusterDatabase
-from tests.e2e.lab.gate import AT_ONCE, AT_THE_GATE, jobs, make_gated_tables, open_gate, populated, runs
+from tests.e2e.lab.gate import (
+    AT_ONCE,
+    AT_THE_GATE,
+    jobs,
+    known_to_run,
+    make_gated_tables,
+    open_gate,
+    populated,
+    runs,
+)
 from tests.e2e.lab.host_operator import HostOperator
 from tests.e2e.lab.queues import Queue, eventually
 from tests.e2e.lab.releases import THIS
@@ -85,11 +94,14 @@ def lose_a_pod(case: Case, point: Point, times: int) -> Counter[int]:
     """One pod goes without a trace of its end: its job runs again, that one only."""
     case.begin(point, times, AT_THE_GATE_OR_FAIL)
     eventually("three pods work", lambda: len(runs(case.place)) == 3, queue=case.queue)
-    pod = case.queue.pods()[0]
+    pod = known_to_run(case.queue, 3)[0]
     ((session,),) = case.place.sql("SELECT session FROM runs WHERE pod = %s", pod["metadata"]["name"])
     name = pod["metadata"]["name"]
     case.queue.kubectl("patch", "pod", name, "--type=merge", '--patch={"metadata": {"finalizers": null}}')
     case.queue.kubectl("delete", "pod", name, "--grace-period=0", "--force")
+    connections = "SELECT 1 FROM information_schema.processlist WHERE host LIKE %s"
+    of_pod = f"{pod['status']['podIP']}:%"
+    eventually("its process is gone", lambda: not case.place.sql(connections, of_pod))
     case.go_on()
     open_gate(case.place)
     return ONCE + Counter([session])

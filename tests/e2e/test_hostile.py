@@ -107,7 +107,7 @@ def restarts(operator: Operator) -> Iterator[None]:
 def test_garbage_becomes_an_error_of_its_own_job(begun: dict[str, tuple[Workplace, Queue]]) -> None:
     place, queue = begun["garbage"]
     errors = "SELECT session, error_message, LENGTH(error_stack) FROM `~~spikes` WHERE status = 'error'"
-    eventually("ended", lambda: len(place.sql(errors)) == len(GARBAGE), seconds=180, queue=queue)
+    eventually("ended", lambda: len(place.sql(errors)) == len(GARBAGE), queue=queue)
     found = {session: (message, size) for session, message, size in place.sql(errors)}
     messages = {name: found[number][0] for number, name in enumerate(GARBAGE, start=1)}
     assert max(len(message) for message in messages.values()) <= 2047
@@ -125,7 +125,7 @@ def test_garbage_becomes_an_error_of_its_own_job(begun: dict[str, tuple[Workplac
 def test_every_key_makes_one_row(begun: dict[str, tuple[Workplace, Queue]]) -> None:
     place, queue = begun["keys"]
     made = "SELECT attr FROM __derived"
-    eventually("made", lambda: len(place.sql(made)) == len(KEYS), seconds=180, queue=queue)
+    eventually("made", lambda: len(place.sql(made)) == len(KEYS), queue=queue)
     assert {value for (value,) in place.sql(made)} == set(KEYS)
     eventually("settled", lambda: place.sql("SELECT * FROM `~~derived`") == [], queue=queue)
     assert "error" not in {reason.lower() for reason in queue.events()}
@@ -137,15 +137,15 @@ def test_pods_that_users_edit_run_once_and_their_rows_decide(
 ) -> None:
     place, queue = begun["edits"]
     keys = list(range(1, len(EDITS) + 1))
-    eventually("running", lambda: sorted(runs(place)) == keys, seconds=180, queue=queue)
+    eventually("running", lambda: sorted(runs(place)) == keys, queue=queue)
     pods = dict(place.sql("SELECT session, pod FROM runs"))
     for session, edit in zip(keys, EDITS.values(), strict=True):
         patch = json.dumps({"metadata": edit})
         queue.kubectl("patch", "pod", pods[session], "--type=merge", f"--patch={patch}")
     eventually("relabelled", partial(are_its_own, queue, set(pods.values())), queue=queue)
     open_gate(place)
-    eventually("populated", lambda: populated(place) == keys, seconds=120, queue=queue)
-    eventually("at rest", lambda: jobs(place) == {} and is_at_rest(place, queue), seconds=120, queue=queue)
+    eventually("populated", lambda: populated(place) == keys, queue=queue)
+    eventually("at rest", lambda: jobs(place) == {} and is_at_rest(place, queue), queue=queue)
     assert sorted(runs(place)) == keys, "each ran once"
 
 
@@ -172,12 +172,12 @@ def test_a_pod_of_another_namespace_settles_nothing(workplace: Workplace, watche
     make_gated_tables(workplace, keys=1)
     queue = workplace.queue(f"q-{secrets.token_hex(4)}")
     queue.apply(workplace.spec("__spikes", workplace.template(AT_THE_GATE)))
-    eventually("running", lambda: runs(workplace) == [1], seconds=120, queue=queue)
+    eventually("running", lambda: runs(workplace) == [1], queue=queue)
     (own,) = queue.pods()
     cluster, name = workplace.cluster, own["metadata"]["name"]
     forge(workplace, watched[1], own)
     try:
-        eventually("failed", lambda: has_failed(cluster, watched[1], name), seconds=120, queue=queue)
+        eventually("failed", lambda: has_failed(cluster, watched[1], name), queue=queue)
         queue.patch(priority=6)  # a pass that has seen all this
         eventually("seen", lambda: is_observed(queue), queue=queue)
         assert jobs(workplace) == {1: "reserved"}

@@ -56,6 +56,7 @@ def cluster(archives: dict[str, Path]) -> Cluster:
 def namespace(cluster: Cluster) -> Iterator[str]:
     name = f"images-{secrets.token_hex(4)}"
     cluster.kubectl("create", "namespace", name)
+    cluster.kubectl("wait", "--for=create", "serviceaccount/default", "-n", name, "--timeout=60s")
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")
 

@@ -146,8 +146,12 @@ def test_annotation_refreshes_at_once_as_often_as_it_is_set(workplace: Workplace
         queue.kubectl("annotate", f"pq/{queue.name}", "populate.datajoint.io/refresh=now")
         wanted = dict.fromkeys(range(1, number + 1), "pending")
         eventually("its job is there", partial(has_jobs, workplace, wanted), queue=queue)
-    assert queue.get()["metadata"].get("annotations", {}).get("populate.datajoint.io/refresh") is None
+        eventually("the request is taken away", lambda: not is_refresh_asked(queue), queue=queue)
     eventually("told", lambda: queue.events().get("Refreshed", "").startswith("1 added"), queue=queue)
+
+
+def is_refresh_asked(queue: Queue) -> bool:
+    return "populate.datajoint.io/refresh" in queue.get()["metadata"].get("annotations", {})
 
 
 def has_jobs(place: Workplace, wanted: dict[int, str]) -> bool:

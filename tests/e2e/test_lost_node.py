@@ -47,7 +47,7 @@ UNSEEN = (
 import socket
 def is_cut_off():
     try:
-        socket.create_connection((os.environ["DJ_HOST"], int(os.environ["DJ_PORT"])), 3).close()
+        socket.create_connection((os.environ["DJ_HOST"], int(os.environ["DJ_PORT"])), 10).close()
     except OSError:
         return True
 while not is_cut_off():
@@ -162,7 +162,7 @@ def test_lost_nodes(small_cluster: Cluster, second_node: ExtraNode, make_place: 
 
 
 def _see_job_given_up(loss: Loss, late: str, node: ExtraNode) -> None:
-    eventually("run elsewhere", lambda: len(loss.executions) == 2, seconds=180, queue=loss.queue)
+    eventually("run elsewhere", lambda: len(loss.executions) == 2, queue=loss.queue)
     second = loss.executions[1]
     assert second != late
     assert loss.pod(second)["spec"]["nodeName"] != node.name
@@ -176,7 +176,7 @@ def _see_waiting(loss: Loss, name: str, node: ExtraNode) -> None:
     def degraded() -> Json:
         return loss.queue.condition("Degraded")
 
-    eventually("told", lambda: degraded().get("reason") == "PodsStuck", seconds=180, queue=loss.queue)
+    eventually("told", lambda: degraded().get("reason") == "PodsStuck", queue=loss.queue)
     assert f"{name} on node {node.name}" in degraded()["message"]
     pod = loss.pod(name)
     assert pod["metadata"]["deletionTimestamp"]
@@ -186,7 +186,7 @@ def _see_waiting(loss: Loss, name: str, node: ExtraNode) -> None:
 
 
 def _see_orphan_replaced(loss: Loss, orphan: str) -> None:
-    eventually("run elsewhere", lambda: len(loss.executions) == 2, seconds=180, queue=loss.queue)
+    eventually("run elsewhere", lambda: len(loss.executions) == 2, queue=loss.queue)
     replacement = loss.pod(loss.executions[1])
     assert replacement["metadata"]["annotations"]["populate.datajoint.io/attempt"] == "1"
     eventually("let go", lambda: not loss.pod(orphan).get("metadata", {}).get("finalizers"))
@@ -196,7 +196,7 @@ def _see_orphan_replaced(loss: Loss, orphan: str) -> None:
 
 
 def _see_outcome_settled(loss: Loss, name: str) -> None:
-    eventually("settled", lambda: jobs(loss.place) == {1: "success"}, seconds=180, queue=loss.queue)
+    eventually("settled", lambda: jobs(loss.place) == {1: "success"}, queue=loss.queue)
     eventually("let go", lambda: not loss.pod(name), queue=loss.queue)
     eventually("at rest", lambda: is_at_rest(loss.place, loss.queue), queue=loss.queue)
     assert loss.row()[:2] == ("success", name)

@@ -195,7 +195,8 @@ def test_pods_on_two_nodes_and_the_host_reach_each_other(
     small_cluster: Cluster, second_node: ExtraNode
 ) -> None:
     first = small_cluster.state.layout().node(1).name
-    server = {"name": "main", "command": SERVE}
+    is_listening = {"tcpSocket": {"port": 8000}, "periodSeconds": 1}
+    server = {"name": "main", "command": SERVE, "readinessProbe": is_listening}
     apply_pod(small_cluster, "server", {"nodeName": second_node.name, "container": server})
     small_cluster.kubectl("wait", "--for=condition=Ready", "pod/server", "--timeout=60s")
     small_cluster.kubectl("label", "pod", "server", "app=server")

@@ -31,8 +31,9 @@ def rotate_secret(case: Case) -> None:
 
 
 def revoke(case: Case) -> None:
-    case.place.sql(f"REVOKE ALL ON `{case.place.schema}`.* FROM '{case.account}'@'%%'")
-    case.place.sql(f"GRANT SELECT ON `{case.place.schema}`.* TO '{case.account}'@'%%'")
+    """All but the right to read, at once."""
+    rights = "INSERT, UPDATE, DELETE, CREATE, DROP, ALTER, LOCK TABLES, REFERENCES, INDEX"
+    case.place.sql(f"REVOKE {rights} ON `{case.place.schema}`.* FROM '{case.account}'@'%%'")
     case.drop_connections()
 
 

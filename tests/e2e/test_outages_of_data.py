@@ -120,7 +120,7 @@ def clog(silent: CaseOnDisk) -> None:
     place = silent.case.place
     place.sql("CREATE TABLE filler (n int AUTO_INCREMENT PRIMARY KEY)")
     silent.fill()
-    with place.database.connect(database=place.schema, read_timeout=3) as connection:
+    with place.database.connect(database=place.schema, read_timeout=10) as connection:
         while True:
             connection.query("INSERT INTO filler VALUES ()")
 
@@ -298,5 +298,5 @@ def test_outcomes_wait_while_the_server_waits_for_room_for_its_log(cases: Cases)
     assert {status for status, _ in case.jobs().values()} == {"reserved"}
 
     cases.silent.full.unlink()
-    eventually("each key has its end", case.is_done, queue=case.queue, seconds=180)
+    eventually("each key has its end", case.is_done, queue=case.queue)
     assert len(case.pods()) == 3  # no job was run again

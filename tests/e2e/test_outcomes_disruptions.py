@@ -130,7 +130,7 @@ def test_a_preempted_job_runs_again_when_there_is_room(workplace: Workplace, slo
     manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": urgent}, "spec": other}
     queue.cluster.kubectl("apply", "-n", queue.namespace, "-f", "-", input=json.dumps(manifest))
     rows = "SELECT COUNT(*) FROM __spikes"
-    eventually("the job is done", lambda: workplace.sql(rows) == [(1,)], seconds=90, queue=queue)
+    eventually("the job is done", lambda: workplace.sql(rows) == [(1,)], queue=queue)
     eventually("settled", lambda: queue.status()["jobs"]["success"] == 1, queue=queue)
     assert attempts(workplace) == {1: [1, 1]}
     assert "PreemptionByScheduler: default-scheduler: preempting" in queue.events()["PodDisrupted"]

@@ -107,7 +107,7 @@ def test_queue_backs_off_and_recovers_when_the_template_is_mended(
 
     # A pod of the old template that was begun just before has its time to start first.
     queue.apply(place.spec("Spikes", place.template(INSERT_ROW), startDeadlineSeconds=30))
-    eventually("populated", lambda: populated(place) == KEYS, seconds=120, queue=queue)
+    eventually("populated", lambda: populated(place) == KEYS, queue=queue)
     eventually("ready", lambda: queue.condition("Ready").get("reason") == "UpToDate", queue=queue)
     assert queue.condition("Degraded")["status"] == "False"
 
@@ -148,7 +148,7 @@ def test_a_quota_that_is_used_up_is_told_of_until_it_is_raised(
     set_quota(place, pods=10)
     place.sql("INSERT INTO opened VALUES (1)")
     # The pause of that moment runs to its end: nothing tells the operator of a quota.
-    eventually("populated", lambda: populated(place) == KEYS, seconds=120, queue=queue)
+    eventually("populated", lambda: populated(place) == KEYS, queue=queue)
     eventually("ready", lambda: queue.condition("Ready").get("reason") == "UpToDate", queue=queue)
 
 

@@ -47,7 +47,7 @@ def ended(make_lasting_workplace: Callable[[str], Workplace], watched: tuple[str
     spec = place.spec("Spikes", template_of(place), runner={"class": "fates:Spikes"})
     queue = place.queue().apply(spec)
     errors = "SELECT COUNT(*) FROM `~~spikes` WHERE status = 'error'"
-    eventually("ended", lambda: place.sql(errors) == [(len(KEYS) - 1,)], seconds=120, queue=queue)
+    eventually("ended", lambda: place.sql(errors) == [(len(KEYS) - 1,)], queue=queue)
     eventually("populated", lambda: place.sql("SELECT session FROM __spikes") == [(GOOD,)], queue=queue)
     return Ended(place, queue, json.loads(run_python(place, READ_ERRORS).splitlines()[-1]))
 

@@ -33,6 +33,7 @@ class Background:
     def __init__(self, queue: QueueRef, services: Services, memory: Memory, wake: Callable[[], None]) -> None:
         self._queue, self._services, self._memory, self._wake = queue, services, memory, wake
         self._refresh: asyncio.Task[None] | None = None
+        self._asked_meanwhile = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
@@ -52,9 +53,14 @@ class Background:
     # --- refresh ----------------------------------------------------------------------------------
 
     def refresh(self, spec: PopulateQueueSpec, store: QueueStore) -> None:
-        """Begin a refresh, unless one is under way."""
-        self._memory.refreshed_at, self._memory.refresh_requested = utc_now(), False
-        if self._refresh is None or self._refresh.done():
+        """Begin a refresh; what is asked for while one is under way waits for its end.
+
+        The new keys may have come too late for that one.
+        """
+        memory, is_under_way = self._memory, self._refresh is not None and not self._refresh.done()
+        self._asked_meanwhile |= is_under_way and memory.refresh_requested
+        memory.refreshed_at, memory.refresh_requested = utc_now(), False
+        if not is_under_way:
             self._refresh = self._start(self._run_refresh(spec, store))
 
     async def _run_refresh(self, spec: PopulateQueueSpec, store: QueueStore) -> None:
@@ -75,6 +81,8 @@ class Background:
             news = refreshed(result)
             if news:
                 self.publish(news)
+        self._memory.refresh_requested |= self._asked_meanwhile
+        self._asked_meanwhile = False
         self._wake()
 
     async def _release_abandoned(self, store: QueueStore) -> None:

@@ -18,4 +18,5 @@ class Findings:
     database: Trouble | None = None
     setup: Trouble | None = None
     is_incomplete: bool = False  # something failed and is to be tried again soon
+    has_written: bool = False  # to the database
     has_more: bool = False  # the pass was cut short: the next is due at once

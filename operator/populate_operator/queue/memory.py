@@ -85,6 +85,11 @@ class Memory:
         self.refresh_requested = True
         self.refresh_not_before = now + timedelta(seconds=retry_seconds(self.refresh_failures))
 
+    def forget_refresh_trouble(self) -> None:
+        """A pass has met another trouble since; the next refresh tells what is left of its own."""
+        if not self.is_refresh_trouble_database:
+            self.refresh_trouble = None
+
     def note_change(self) -> None:
         """Jobs were added, reserved or ended: the figures are stale."""
         self.changes += 1

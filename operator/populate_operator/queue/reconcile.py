@@ -18,10 +18,11 @@ from populate_operator.queue import plan as p
 from populate_operator.queue.access import Access, NotReady, table_id
 from populate_operator.queue.background import Background
 from populate_operator.queue.clock import utc_now
-from populate_operator.queue.conditions import Health, Trouble, name_stuck, say_unscheduled
+from populate_operator.queue.conditions import Health, Trouble
 from populate_operator.queue.effects import Effects
 from populate_operator.queue.events import action_events, blocked, database_unreachable
 from populate_operator.queue.findings import Findings
+from populate_operator.queue.health import judge
 from populate_operator.queue.memory import Memory, fingerprint, retry_seconds
 from populate_operator.queue.points import Point
 from populate_operator.queue.requests import PodFactory
@@ -36,6 +37,7 @@ log = structlog.get_logger(__name__)
 
 Body = Mapping[str, Any]
 _LONGEST_PASS = timedelta(seconds=1)  # a queue that is never idle still reports, and reads the database
+_WRITES = (p.Settle, p.Reserve, p.TakeBack)
 _MANY = 1_000_000  # "some are due": how many is the database's affair
 
 
@@ -51,6 +53,7 @@ class Reconciler:
         self._tidier = Tidier(services, wake)
         self._statuses = StatusWriter(queue, services, self.memory)
         self._body: Body = {}
+        self._generation = 0  # of the spec that this pass goes by: the queue may be changed meanwhile
 
     def observe(self, body: Body) -> None:
         """Take in the queue as the API server last told it."""
@@ -70,16 +73,18 @@ class Reconciler:
 
         Raises NotLeading, and ApiError where the API server cannot be used at all.
         """
-        metadata = self._body["metadata"]
+        body = self._body
+        metadata = body["metadata"]
+        self._generation = int(metadata.get("generation") or 0)
         is_deleting = bool(metadata.get("deletionTimestamp"))
         if is_deleting and QUEUE_FINALIZER not in (metadata.get("finalizers") or ()):
             return None
         if not is_deleting:
             await self._hold(metadata)
-        if _is_refresh_requested(self._body):
+        if _is_refresh_requested(body):
             await self._services.queues.clear_refresh_request(self.queue)
         try:
-            spec = parse_spec(self._body.get("spec"))
+            spec = parse_spec(body.get("spec"))
         except InvalidQueueError as error:
             return await self._report_invalid(str(error), is_deleting)
         return await self._pass(spec, is_deleting)
@@ -182,6 +187,7 @@ class Reconciler:
             # Reserving again is no repetition: while it succeeds there are other jobs.
             tried.update(action for action in new if not isinstance(action, p.Reserve))
             observed = await effects.apply(new, observed)
+            found.has_written |= any(isinstance(action, _WRITES) for action in new)
             observed = replace(observed, backoff=p.next_backoff(observed, new, utc_now()))
             self.memory.backoff = observed.backoff
             for news in action_events(new):
@@ -213,10 +219,6 @@ class Reconciler:
 
     # --- report -----------------------------------------------------------------------------------
 
-    @property
-    def _generation(self) -> int:
-        return int(self._body["metadata"].get("generation") or 0)
-
     def _note(self, error: Expected, found: Findings) -> None:
         if isinstance(error, AccessDenied):
             self._access.forget_account()
@@ -224,6 +226,7 @@ class Reconciler:
             found.database = trouble_of(error)
         else:
             found.setup = trouble_of(error)
+            self.memory.forget_refresh_trouble()
         found.is_incomplete = True
 
     async def _count(self, store: QueueStore) -> None:
@@ -233,7 +236,7 @@ class Reconciler:
         self.memory.note_figures(figures, changes, (now - started).total_seconds(), now)
 
     async def _finish(self, spec: PopulateQueueSpec, observed: p.Observed, found: Findings) -> float:
-        health = self._health(spec, observed, found)
+        health = judge(spec, observed, found, self.memory, utc_now())
         self._tell(health)
         self.memory.failures = self.memory.failures + 1 if found.is_incomplete else 0
         status_due = await self._statuses.write(self._generation, health, tuple(observed.pods.values()))
@@ -251,25 +254,6 @@ class Reconciler:
             log.warning("queue cannot work", reason=wrong.reason, error=wrong.message, **fields)
             self._background.publish(blocked(wrong.reason, wrong.message))
         memory.database_trouble, memory.setup_trouble = health.database, health.setup
-
-    def _health(self, spec: PopulateQueueSpec, observed: p.Observed, found: Findings) -> Health:
-        memory = self.memory
-        refresh_database = memory.refresh_trouble if memory.is_refresh_trouble_database else None
-        refresh_setup = None if memory.is_refresh_trouble_database else memory.refresh_trouble
-        key_source = memory.key_source.trouble if spec.key_source.from_class else None
-        return Health(
-            is_database_known=found.is_database_known,
-            is_refreshed=memory.last_refresh is not None,
-            has_new_jobs=memory.has_new_jobs,
-            database=found.database or refresh_database,
-            setup=found.setup or key_source or refresh_setup,
-            backoff=memory.backoff,
-            is_template_proved=memory.is_template_proved,
-            stuck_pods=name_stuck(observed.pods.values(), utc_now()),
-            unscheduled=say_unscheduled(observed.pods.values()),
-            is_suspended=spec.suspend,
-            is_deleting=observed.is_deleting,
-        )
 
     def _delay(
         self, spec: PopulateQueueSpec, observed: p.Observed, found: Findings, status_due: float

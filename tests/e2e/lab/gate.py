@@ -34,8 +34,8 @@ FOR_EVER = _BEGIN + "time.sleep(3600)\n"
 
 def make_gated_tables(place: Workplace, *, keys: int) -> None:
     """`session` with the keys 1..keys, `__spikes`, and what the programs of this module use."""
+    make_gate(place)  # first: a queue may wait for the other tables
     make_tables(place, keys=keys)
-    make_gate(place)
 
 
 def make_gate(place: Workplace) -> None:

@@ -73,9 +73,11 @@ class Gateway:
                     client.close()
                     continue
                 link = _Link(client, upstream, lambda: self._delay)
+                self._links.append(link)
                 if not self._is_silent:
                     link.flowing.set()
-                self._links.append(link)
+                if listener.fileno() < 0:  # it was closed after it had let this one in
+                    link.close()
 
 
 class _Link:

@@ -87,7 +87,7 @@ class Queue:
 
 
 def eventually(
-    what: str, check: Callable[[], object], *, seconds: float = 60.0, queue: Queue | None = None
+    what: str, check: Callable[[], object], *, seconds: float = 180.0, queue: Queue | None = None
 ) -> None:
     """Wait until `check` is truthy; the deadline is for a hang, not a measure of speed."""
     deadline = time.monotonic() + seconds
