@@ -51,7 +51,7 @@ async def test_all_contestants_run_every_job(fake_nodes: Cluster, mysql: Server)
     assert launch.ours > 0
     assert launch.peer > 0
     assert launch.limit > 0
-    # Each is created and released, and deleted but for the newest three; a status write a second comes on top.
+    # Each is created and released, and deleted but for the newest three; a status write a second is on top.
     assert 3 - 3 / JOBS <= launch.writes_per_job < 4 + 1 / launch.ours
     assert str(JOBS) in report(launch)
     found = json.loads(as_json(launch, fake_nodes, mysql))
