@@ -42,6 +42,8 @@ def unattended(api: Api) -> Iterator[Api]:
     name = f"populatequeues.{COPY_GROUP}"
     api.kubectl("apply", "-f", "-", input=copy)
     api.kubectl("wait", "--for=condition=Established", "--timeout=60s", f"crd/{name}")
+    while name not in api.kubectl("api-resources", f"--api-group={COPY_GROUP}", "-o", "name"):
+        pass  # discovery follows
     yield api
     api.kubectl("delete", "crd", name, "--wait=false")
 

@@ -16,7 +16,7 @@ import pytest
 
 from dev.cache import REPOSITORY
 from dev.cluster import Cluster, current
-from tests.integration.processes import GRACE_SECONDS, ask, operator, said
+from tests.integration.processes import GRACE_SECONDS, PROMISED_SECONDS, ask, operator, said
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_a_leader_answers_and_ends_on_sigterm(cluster: Cluster, namespace: str) 
         assert status == 200
         assert re.search(r"^populate_operator_leader 1", metrics, re.MULTILINE)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(GRACE_SECONDS) == 0
+        assert process.wait(PROMISED_SECONDS) == 0
     lease = json.loads(cluster.kubectl("get", "lease", "populate-operator", "-n", namespace, "-o", "json"))
     assert not lease["spec"].get("holderIdentity")
 
@@ -73,5 +73,5 @@ def test_a_follower_ends_on_sigterm(cluster: Cluster, namespace: str) -> None:
 def test_a_namespace_that_does_not_exist_is_named(cluster: Cluster) -> None:
     with operator(cluster.kubeconfig, "populate-test-absent", "one") as process:
         assert process.stderr is not None
-        assert process.wait(60) == 1
+        assert process.wait(300) == 1
         assert "populate-test-absent" in process.stderr.read()

@@ -19,7 +19,8 @@ from populate_operator.pods.names import MANAGED_BY, MANAGED_BY_LABEL, QUEUE_UID
 from tests.integration.manifests import Api, manifest
 from tests.integration.pods.faults import Fault, HttpProxy, TcpProxy
 from tests.integration.processes import (
-    GRACE_SECONDS,
+    PROMISED_SECONDS,
+    Process,
     answers,
     ask,
     impatient,
@@ -78,6 +79,11 @@ async def test_a_follower_without_the_api_server_is_unready_but_alive(
             await answers(port, "/readyz", 200)
 
 
+def wait_for_reason(process: Process, words: str) -> None:
+    while words not in str(said(process, "waiting")["reason"]):
+        pass
+
+
 async def test_without_the_crd_it_waits_unready(here: Api, http_proxy: HttpProxy, tmp_path: Path) -> None:
     absent = Fault(
         lambda request: "populatequeues" in request.path, path="/apis/populate.datajoint.io/v0/none"
@@ -86,7 +92,7 @@ async def test_without_the_crd_it_waits_unready(here: Api, http_proxy: HttpProxy
     kubeconfig = kubeconfig_through(here.cluster, http_proxy.url, tmp_path)
     with operator(kubeconfig, here.namespace, "one") as process:
         port = (await asyncio.to_thread(said, process, "operator started"))["port"]
-        await asyncio.to_thread(said, process, "waiting")
+        await asyncio.to_thread(wait_for_reason, process, "CRD is not installed")
         status, complaint = await asyncio.to_thread(ask, port, "/readyz")
         assert (status, "CRD is not installed" in complaint) == (503, True)
         assert await asyncio.to_thread(ask, port, "/livez") == (200, "ok")
@@ -123,7 +129,7 @@ def change_a_pod(here: Api, seconds: float) -> None:
 async def test_a_deaf_watch_fails_the_liveness_probe(
     here: Api, silent_database: SilentServer, tcp_proxy: TcpProxy, tmp_path: Path
 ) -> None:
-    silence = 8.0
+    silence = 4.0  # well before its lease is lost, which ends it
     kubeconfig = kubeconfig_through(here.cluster, tcp_proxy.url, tmp_path)
     with operator(kubeconfig, here.namespace, "one", impatient(silence=silence)) as process:
         port = (await asyncio.to_thread(said, process, "operator started"))["port"]
@@ -140,7 +146,7 @@ async def test_sigterm_ends_it_while_the_database_is_silent(here: Api, silent_da
         await silent_database.asked.wait()
         assert await asyncio.to_thread(ask, port, "/livez") == (200, "ok")
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(process.wait, GRACE_SECONDS) == 0
+        assert await asyncio.to_thread(process.wait, PROMISED_SECONDS) == 0
     assert holder(here) == ""
 
 
@@ -152,4 +158,4 @@ async def test_sigterm_ends_it_while_nothing_answers(
         await silent_database.asked.wait()
         tcp_proxy.stall()
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(process.wait, GRACE_SECONDS) == 0
+        assert await asyncio.to_thread(process.wait, PROMISED_SECONDS) == 0

@@ -74,7 +74,16 @@ class Witness:
         """Wait until so many pods have been seen."""
         assert self.lines.stdout is not None
         while len(self.seen) < pods:
-            self.seen.add(self.lines.stdout.readline())
+            line = self.lines.stdout.readline()
+            assert line, "the watch has ended"
+            self.seen.add(line)
+
+    def all_seen(self) -> set[str]:
+        """Every pod until now; ends the watch."""
+        assert self.lines.stdout is not None
+        self.lines.terminate()
+        self.seen.update(self.lines.stdout)
+        return self.seen
 
 
 @contextmanager
@@ -107,6 +116,7 @@ def pods(api: Api) -> dict[str, int]:
     return {pod["name"]: json.loads(pod["annotations"][KEY])["session"] for pod in found}
 
 
+@pytest.mark.timeout(1800)
 def test_no_job_is_lost_or_doubled_by_signals_at_random_moments(queue: Api, database: Database) -> None:
     moments = sorted(random.Random(SEED).sample(range(KEYS - 50), len(SIGNALS)))  # noqa: S311
     with witness(queue) as seen:
@@ -124,6 +134,6 @@ def test_no_job_is_lost_or_doubled_by_signals_at_random_moments(queue: Api, data
             held = reservations(database)
             assert sorted(held.values()) == list(range(KEYS))
             assert pods(queue) == held
-            queue.kubectl("delete", "pq", "sorting", "--timeout=120s")
-    assert len(seen.seen) == KEYS
+            queue.kubectl("delete", "pq", "sorting", "--timeout=600s")
+        assert len(seen.all_seen()) == KEYS
     assert statuses(database) == {"pending": KEYS}

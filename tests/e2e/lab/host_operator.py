@@ -36,6 +36,7 @@ class HostOperator:
             "POPULATE_OWN_NAMESPACE": self.namespace,
             "POPULATE_IDENTITY": self.identity,
             "POPULATE_HEALTH_PORT": "0",
+            "TMPDIR": str(self.log.parent),  # for the client's files, which outlive a process that is killed
         }
         with self.log.open("ab") as log:
             self._process = subprocess.Popen([sys.executable, *program], env=environment, stderr=log)

@@ -57,11 +57,12 @@ class CuttingProxy:
                 threading.Thread(target=self._ask, args=(link,), daemon=True).start()
 
     def _ask(self, link: _Link) -> None:
-        for packet in link.packets():
-            if self._is_to_be_cut(packet):
-                self._cut(packet, link)
-                return
-            link.upstream.sendall(packet)
+        with contextlib.suppress(OSError):  # one of its ends is closed
+            for packet in link.packets():
+                if self._is_to_be_cut(packet):
+                    self._cut(packet, link)
+                    return
+                link.upstream.sendall(packet)
         _end(link.upstream)
 
     def _is_to_be_cut(self, packet: bytes) -> bool:

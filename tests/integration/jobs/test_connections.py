@@ -66,11 +66,11 @@ def test_nobody_there() -> None:
 @pytest.fixture
 def reader(imaging: Pipeline) -> Iterator[Database]:
     """An account that may read the pipeline and nothing else."""
-    imaging.query("CREATE USER populate_test_reader IDENTIFIED BY 'secret'")
-    imaging.query(f"GRANT SELECT ON `{imaging.name}`.* TO populate_test_reader")
-    server = imaging.server
-    yield Database(host=server.host, port=server.port, user="populate_test_reader", password="secret")
-    imaging.query("DROP USER populate_test_reader")
+    user, server = f"reader_{imaging.name[-12:]}", imaging.server
+    imaging.query(f"CREATE USER {user} IDENTIFIED BY 'secret'")
+    imaging.query(f"GRANT SELECT ON `{imaging.name}`.* TO {user}")
+    yield Database(host=server.host, port=server.port, user=user, password="secret")
+    imaging.query(f"DROP USER {user}")
 
 
 def test_missing_privileges(imaging: Pipeline, reader: Database) -> None:
@@ -201,9 +201,11 @@ def test_a_server_that_does_not_answer_in_time(server: Server) -> None:
     ) <= [(1,)]
 
 
-def test_more_threads_than_connections(jobs: JobTable) -> None:
+def test_more_threads_than_connections(jobs: JobTable, imaging: Pipeline) -> None:
+    patient = account(imaging.server, timeouts=Timeouts(connect=60))
+    table = JobTable(patient, schema=jobs.schema, table="Segmentation")
     with ThreadPoolExecutor(30) as pool:
-        assert set(pool.map(lambda _: jobs.pending.count(), range(90))) == {4}
+        assert set(pool.map(lambda _: table.pending.count(), range(90))) == {4}
 
 
 # Commits in doubt ------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from kubernetes.aio.client.configuration import Configuration
 from dev.cluster import Cluster, current
 from populate_operator.pods.build import DatabaseAccess, PodRequest, build_pod
 from populate_operator.pods.client import PodApi
+from populate_operator.pods.errors import NotFound
 from populate_operator.pods.names import pod_name
 from populate_operator.pods.owner import QueueRef
 from populate_operator.pods.session import STRATEGIC_MERGE, ApiSession, connect
@@ -110,6 +111,15 @@ async def session(cluster: Cluster) -> AsyncIterator[ApiSession]:
     await session.close()
 
 
+async def is_served(session: ApiSession, path: str) -> bool:
+    """Whether there is such an object."""
+    try:
+        await session.request("GET", path)
+    except NotFound:
+        return False
+    return True
+
+
 @pytest.fixture
 async def create_queue(session: ApiSession) -> AsyncIterator[Callable[..., Any]]:
     """Makes queues, each in a new namespace or in that of another; all go with the test."""
@@ -119,6 +129,10 @@ async def create_queue(session: ApiSession) -> AsyncIterator[Callable[..., Any]]
         if not namespace:
             namespace = f"populate-test-{secrets.token_hex(4)}"
             await session.request("POST", "/api/v1/namespaces", body={"metadata": {"name": namespace}})
+            account = f"/api/v1/namespaces/{namespace}/serviceaccounts/default"
+            async with asyncio.timeout(60):
+                while not await is_served(session, account):  # noqa: ASYNC110 - no pod is let in without it
+                    await asyncio.sleep(0.05)
         uid = f"00000000-0000-4000-8000-{secrets.token_hex(6)}"
         # An API group that no cluster serves: the garbage collector leaves the pods alone.
         made.append(Queue(QueueRef("test.populate.datajoint.io/v1", namespace, name, uid), session))
