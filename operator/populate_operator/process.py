@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import Coroutine
-from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -16,7 +16,7 @@ from populate_operator.handlers import watch_queues
 from populate_operator.leader import LeaderElection
 from populate_operator.metrics import LEADER
 from populate_operator.pods.client import PodApi
-from populate_operator.pods.errors import NotFound, Unreachable
+from populate_operator.pods.errors import Unreachable
 from populate_operator.pods.events import EventRecorder
 from populate_operator.pods.names import LEASE
 from populate_operator.pods.queues import QueueApi
@@ -25,13 +25,15 @@ from populate_operator.pods.watch import PodWatch
 from populate_operator.probes import serve_probes
 from populate_operator.queue.fleet import Fleet
 from populate_operator.queue.points import Reached, nobody
+from populate_operator.queue.scope import NO_RIGHTS, Scope, survey
 from populate_operator.queue.services import NotLeading, Services
+from populate_operator.queue.threads import Threads
 from populate_operator.settings import Settings
 
 log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 2.0  # between looks for an API server that does not answer, or lacks the CRD
-NO_CRD = "the PopulateQueue CRD is not installed: kubectl apply -f crds/"
+LEFT_OUT_SECONDS = 30.0  # between looks for a namespace to come back, which takes a person
 ROLL_CALLS = 4  # within the patience for a watch that misses changes: one list alone proves nothing
 DRAIN_SECONDS = 7.0  # to end in an orderly way; what is left half is finished by the next start
 
@@ -69,6 +71,13 @@ def _end_on_signals(stop: asyncio.Event) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
 
+def _log_scope(scope: Scope) -> None:
+    if scope.missing:
+        log.warning("waiting", reason=scope.missing)
+    elif scope.left_out:
+        log.warning("namespaces left out", namespaces=scope.left_out, reason=NO_RIGHTS)
+
+
 async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
     """Run `work` until it ends by itself or `stop` is set; then it has DRAIN_SECONDS to end."""
     task = asyncio.ensure_future(work)
@@ -101,42 +110,48 @@ class Operator:
         )
         self._deposed = asyncio.Event()
         self._deposed_by: BaseException | None = None
-        self._missing: str | None = None  # what this process waits for before it stands by
+        self._scope = Scope()  # as last asked; what is served while this process leads
         self._fleet = Fleet(self._on_deposed)
-        self._watch = PodWatch(session, self._fleet.pods_changed, namespaces=settings.namespaces)
+        self._watch: PodWatch | None = None  # once this process leads
 
     async def run(self) -> None:
         """Stand by, then lead until cancelled. Raises NotFound when the own namespace does not exist."""
         api = PodApi(self._session, concurrency=self._settings.api_concurrency)
-        installation = await self._wait_for_api(api, QueueApi(self._session))
-        await self._election.run(lambda: self._lead(api, installation))
+        queues = QueueApi(self._session)
+        await self._wait_for_api(api, queues)
+        await self._election.run(lambda: self._lead(api, queues))
 
-    async def _lead(self, api: PodApi, installation: str) -> None:
+    async def _lead(self, api: PodApi, queues: QueueApi) -> None:
         LEADER.set(1)
-        threads = ThreadPoolExecutor(self._settings.database_threads, thread_name_prefix="database")
+        threads = Threads.start(self._settings.database_threads)
         try:
-            services = self._build_services(api, threads, installation)
+            # Asked again: namespaces may have come and gone while this replica stood by.
+            installation = await self._wait_for_api(api, queues)
+            services = self._build_services(api, queues, threads, installation)
+            self._watch = services.watch
             self._fleet.equip(services)
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._watch.run())
+                tasks.create_task(services.watch.run())
                 tasks.create_task(self._watch_queues(started := asyncio.Event()))
                 tasks.create_task(self._retake_signals(started))
-                tasks.create_task(self._call_roll(services.queues))
+                tasks.create_task(self._call_roll(queues))
+                tasks.create_task(self._look_for_left_out(queues))
                 tasks.create_task(self._wait_deposed())
         finally:
             LEADER.set(0)
             await self._fleet.close()
-            threads.shutdown(wait=False, cancel_futures=True)
+            threads.close()
 
-    def _build_services(self, api: PodApi, threads: Executor, installation: str) -> Services:
+    def _build_services(self, api: PodApi, queues: QueueApi, threads: Threads, installation: str) -> Services:
         return Services(
             session=self._session,
             api=api,
-            queues=QueueApi(self._session),
+            queues=queues,
             events=EventRecorder(self._session),
-            watch=self._watch,
+            watch=PodWatch(self._session, self._fleet.pods_changed, namespaces=self._scope.namespaces),
             threads=threads,
             installation=installation,
+            # All that are listed: a queue is dead only where the API server says so.
             namespaces=self._settings.namespaces,
             runner_script=resources.files("populate_operator.pods").joinpath("runner.py").read_text(),
             may_write=self._election.is_leader,
@@ -145,7 +160,7 @@ class Operator:
         )
 
     async def _wait_for_api(self, api: PodApi, queues: QueueApi) -> str:
-        """The installation, once the API server answers and knows PopulateQueues.
+        """The installation, once the API server answers and something can be served: `_scope` says what.
 
         To end instead would bring Kubernetes' growing pauses between restarts; and Kopf looks for its
         resources once, at its start.
@@ -153,25 +168,18 @@ class Operator:
         while True:
             try:
                 installation = await api.namespace_uid(self._settings.own_namespace)
-                missing = None if await self._has_crd(queues) else NO_CRD
+                scope = await survey(queues, self._settings.namespaces)
             except Unreachable as error:
-                missing = f"the API server cannot be used: {error.message}"
-            before, self._missing = self._missing, missing
-            if not missing:
+                scope = Scope(missing=f"the API server cannot be used: {error.message}")
+            before, self._scope = self._scope, scope
+            if scope != before:
+                _log_scope(scope)
+            if not scope.missing:
                 return installation
-            if missing != before:
-                log.warning("waiting", reason=missing)
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _has_crd(self, queues: QueueApi) -> bool:
-        try:
-            await queues.list_uids(self._settings.namespaces)
-        except NotFound:
-            return False
-        return True
-
     async def _watch_queues(self, started: asyncio.Event) -> None:
-        await watch_queues(self._fleet, self._settings.namespaces, self._settings.identity, started)
+        await watch_queues(self._fleet, self._scope.namespaces, self._settings.identity, started)
         self._stop.set()  # a signal that came to Kopf, before the handlers were taken back
 
     async def _retake_signals(self, started: asyncio.Event) -> None:
@@ -181,7 +189,18 @@ class Operator:
 
     async def _call_roll(self, queues: QueueApi) -> None:
         pace = self._patience.missed / ROLL_CALLS
-        await self._fleet.roll_call.repeat(queues, self._settings.namespaces, pace)
+        await self._fleet.roll_call.repeat(queues, self._scope.namespaces, pace)
+
+    async def _look_for_left_out(self, queues: QueueApi) -> None:
+        """End in order once a namespace that was left out can be served: the next start takes it in."""
+        back: tuple[str, ...] = ()
+        while self._scope.left_out and not back:
+            await asyncio.sleep(LEFT_OUT_SECONDS)
+            with contextlib.suppress(Unreachable):
+                back = (await survey(queues, self._scope.left_out)).namespaces
+        if back:
+            log.info("namespaces are back: starting afresh", namespaces=back)
+            self._stop.set()
 
     def _on_deposed(self, error: BaseException) -> None:
         self._deposed_by = error
@@ -193,9 +212,9 @@ class Operator:
 
     def complaint(self) -> str | None:
         """Why this process should be restarted; None while it works, or waits for others to work again."""
-        if not self._election.is_leader():
+        if self._watch is None or not self._election.is_leader():
             return None
-        if self._watch.silence > self._patience.silence and self._watch.trouble is None:
+        if self._watch.silence > self._patience.silence:
             return f"the pod watch has been silent for {self._watch.silence:.0f} s"
         if self._fleet.roll_call.missed_for > self._patience.missed:
             return f"the watch of queues has missed changes for {self._fleet.roll_call.missed_for:.0f} s"
@@ -205,12 +224,12 @@ class Operator:
 
     def unready(self) -> str | None:
         """Why this process is of no use now; a follower that stands by is ready."""
-        if self._missing:
-            return self._missing
+        if self._scope.missing:
+            return self._scope.missing
         if self._election.trouble:
             return f"the API server cannot be used: {self._election.trouble}"
         if not self._election.leader:
             return "no leader is known yet"
-        if self._election.is_leader() and self._watch.trouble:
+        if self._watch and self._watch.trouble and self._election.is_leader():
             return f"the API server cannot be used: {self._watch.trouble.message}"
         return None

@@ -23,7 +23,7 @@ class Settings:
     health_port: int  # /livez, /readyz and /metrics
     log_format: LogFormat
     log_level: str
-    database_threads: int  # blocking database calls at once
+    database_threads: int  # blocking database calls of passes at once
     api_concurrency: int  # Kubernetes calls at once
 
 
@@ -53,7 +53,7 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str] = os
     flag("health-port", "8080", "port of /livez, /readyz and /metrics; 0 picks a free one", type=_port)
     flag("log-format", "json", "json or console", choices=("json", "console"))
     flag("log-level", "info", "debug, info, warning or error", choices=("debug", "info", "warning", "error"))
-    flag("database-threads", "16", "database calls at once", type=_positive)
+    flag("database-threads", "16", "database calls at once; half as many more may take long", type=_positive)
     flag("api-concurrency", "32", "Kubernetes API calls at once", type=_positive)
     parsed = vars(parser.parse_args(arguments))
     namespaces = tuple(name.strip() for name in parsed.pop("namespaces").split(",") if name.strip())

@@ -2,7 +2,8 @@
 
 - chained queues with an interval of an hour: each completion wakes the queue downstream
 - keySource.query: only its keys run
-- keySource.fromClass: the class is asked, by one pod, once
+- keySource.fromClass: the class is asked, by one pod, once; an image that cannot be pulled is told of, and
+  the pod that waited for it goes
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from tests.e2e.lab.tables import add_keys
 from tests.e2e.lab.workplace import Workplace
 
 HOURLY = {"intervalSeconds": 3600}
+ABSENT = "localhost:1/absent:1"
 
 
 def test_chained_queues_flow_without_waiting_for_their_interval(workplace: Workplace) -> None:
@@ -69,6 +71,29 @@ def test_keys_of_the_class(workplace: Workplace) -> None:
     assert queue.status()["target"]["done"] == "2/2"
     assert jobs(workplace, "~~even") == {}
     assert len(probes(queue)) == 1
+
+
+def test_a_class_whose_image_cannot_be_pulled(workplace: Workplace) -> None:
+    declare(workplace, keys=4)
+    queue = workplace.queue()
+    template = template_of(workplace)
+    (container,) = template["spec"]["containers"]
+    absent = {"spec": template["spec"] | {"containers": [container | {"image": ABSENT}]}}
+    spec = workplace.spec("Even", absent, keySource={"fromClass": True}, runner={"class": "pipeline:Even"})
+    queue.apply(spec)
+    eventually("told of", lambda: names_image(queue.condition("Ready")), queue=queue)
+    assert "target" not in queue.status()  # the parents' keys would be another class's
+    eventually("the pod is gone", lambda: not probes(queue), queue=queue)
+
+    queue.apply(spec | {"template": template})
+    eventually("even ones", lambda: populated(workplace, "__even") == [2, 4], queue=queue)
+    eventually("one pod has asked", lambda: len(probes(queue)) == 1, queue=queue)
+
+
+def names_image(condition: dict[str, str]) -> bool:
+    """Whether it says that the class cannot be asked, and why."""
+    told = all(word in condition.get("message", "") for word in ("ImagePullBackOff", ABSENT))
+    return told and condition["reason"] == "KeySourceUnknown"
 
 
 def probes(queue: Queue) -> list[str]:

@@ -78,8 +78,12 @@ class PodWatch:
 
     @property
     def silence(self) -> float:
-        """Seconds since the API server was last heard, of the watch that was silent longest."""
-        return time.monotonic() - min(reflector.heard_at for reflector in self._reflectors)
+        """Seconds since the API server was last heard, of the watch that was silent longest.
+
+        One that knows its trouble tries again by itself; it must not hide that another one is stuck.
+        """
+        heard = [reflector.heard_at for reflector in self._reflectors if reflector.trouble is None]
+        return time.monotonic() - min(heard) if heard else 0.0
 
     @property
     def trouble(self) -> ApiError | None:

@@ -1,22 +1,24 @@
-"""What takes long and must not hold up settling: refreshes, asking the class for its key source, events."""
+"""What takes long and must not hold up settling: refreshes, counts, the key source of a class, events."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import structlog
 
 from populate_operator.jobs import JobsError
 from populate_operator.metrics import REFRESH_SECONDS
-from populate_operator.pods.errors import ApiError
+from populate_operator.pods.errors import ApiError, Refused
 from populate_operator.pods.owner import QueueRef
-from populate_operator.pods.probe import ProbeFailed, build_probe, run_probe
+from populate_operator.pods.probe import ProbeFailed, build_probe, find_report, run_probe
+from populate_operator.pods.view import PodView
+from populate_operator.queue.asked import why_in_vain
 from populate_operator.queue.clock import utc_now
-from populate_operator.queue.conditions import Trouble
 from populate_operator.queue.events import EventText, refreshed
-from populate_operator.queue.memory import Memory, retry_seconds
+from populate_operator.queue.memory import Memory
 from populate_operator.queue.points import Point
 from populate_operator.queue.requests import PodFactory
 from populate_operator.queue.resource import PopulateQueueSpec
@@ -26,6 +28,8 @@ from populate_operator.queue.trouble import is_about_reaching, trouble_of
 
 log = structlog.get_logger(__name__)
 
+_TICK = 0.1  # seconds past the time, never at it
+
 
 class Background:
     """The tasks of one queue. Each calls `wake` when it has news for the next pass."""
@@ -34,6 +38,7 @@ class Background:
         self._queue, self._services, self._memory, self._wake = queue, services, memory, wake
         self._refresh: asyncio.Task[None] | None = None
         self._asked_meanwhile = False
+        self._count: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
@@ -90,35 +95,80 @@ class Background:
         owners = await store.other_owners()
         if not owners:
             return
-        living = await self._services.queues.list_uids(self._services.namespaces)
+        try:
+            living = await self._services.queues.list_uids(self._services.namespaces)
+        except Refused as error:  # a namespace that we may not see into may have the queue
+            log.warning("abandoned jobs not looked for", queue=self._queue.name, error=error.message)
+            return
         for owner, uid in owners.items():
             if uid not in living:
                 names = [pod.name for pod in self._services.watch.pods_of(uid)]
                 released = await store.release_owner(owner, except_hosts=names)
                 log.info("abandoned jobs released", queue=self._queue.name, owner=owner, jobs=released)
 
+    # --- figures ----------------------------------------------------------------------------------
+
+    def count(self, store: QueueStore) -> None:
+        """Begin to count the jobs, unless that is under way."""
+        if self._count is None or self._count.done():
+            self._memory.figures_not_before = None
+            self._count = self._start(self._run_count(store))
+
+    async def _run_count(self, store: QueueStore) -> None:
+        started, changes = utc_now(), self._memory.changes
+        try:
+            figures = await store.figures(started)
+        except JobsError as error:
+            log.warning("jobs not counted", queue=self._queue.name, error=str(error))
+            self._memory.note_count_failure(utc_now())
+        else:
+            now = utc_now()
+            self._memory.note_figures(figures, changes, (now - started).total_seconds(), now)
+            self._wake()
+
     # --- key source of the class ------------------------------------------------------------------
 
-    def ask_class(self, factory: PodFactory, fingerprint: str) -> None:
-        """Begin to ask the class for its key source, unless that is known or under way."""
-        asked = self._memory.key_source
-        if asked.fingerprint == fingerprint or utc_now() < asked.not_before:
-            return
-        asked.begin(fingerprint)
-        self._start(self._run_probe(factory, fingerprint))
+    def ask_class(self, spec: PopulateQueueSpec, factory: PodFactory, fingerprint: str) -> None:
+        """Begin to ask the class for its key source, unless that is known or under way.
 
-    async def _run_probe(self, factory: PodFactory, fingerprint: str) -> None:
+        While the queue is suspended no pod is started for it; what an earlier one told is read again.
+        """
         asked = self._memory.key_source
+        if not asked.is_told(spec):
+            self._memory.figures_not_before = None  # they wait for the answer, not for their time
+        if asked.is_due(fingerprint, utc_now(), may_start=not spec.suspend):
+            asked.begin(fingerprint, may_start=not spec.suspend)
+            self._start(self._run_probe(spec, factory, fingerprint))
+
+    async def _run_probe(self, spec: PopulateQueueSpec, factory: PodFactory, fingerprint: str) -> None:
+        asked, api, pause = self._memory.key_source, self._services.api, 0.0
+        look = partial(self._look_at_probe, spec, fingerprint)
         try:
             await factory.prepare(self._services)
             probe = build_probe(factory.sample())
-            query = await run_probe(self._services.session, self._services.api, probe)
+            query = await (find_report(api, probe) if spec.suspend else run_probe(api, probe, look))
         except (ProbeFailed, ApiError, ValueError) as error:
             log.warning("key source not told", queue=self._queue.name, error=str(error))
-            asked.fail(fingerprint, Trouble("KeySourceUnknown", str(error)), utc_now(), retry_seconds)
+            pause = asked.fail(fingerprint, str(error), utc_now())
         else:
-            asked.succeed(fingerprint, query)
+            if query is None:
+                asked.put_off(fingerprint)
+            else:
+                asked.succeed(fingerprint, query)
         self._wake()
+        if pause:
+            await asyncio.sleep(pause + _TICK)
+            self._wake()
+
+    def _look_at_probe(self, spec: PopulateQueueSpec, fingerprint: str, pod: PodView) -> str | None:
+        """Tell what the pod that asks waits for, and why to give up on it, if so."""
+        asked = self._memory.key_source
+        if asked.fingerprint != fingerprint:
+            return "image or class has changed"
+        why = why_in_vain(spec, pod, utc_now())
+        if why is None and asked.note_waiting(pod.waiting):
+            self._wake()
+        return why
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

@@ -16,6 +16,7 @@ from populate_operator.pods.errors import ApiError, Refused, Unreachable
 from populate_operator.pods.owner import QueueRef
 from populate_operator.pods.view import PodView
 from populate_operator.queue import plan as p
+from populate_operator.queue.backoff import Backoff
 from populate_operator.queue.clock import utc_now
 from populate_operator.queue.events import rejected
 from populate_operator.queue.memory import Memory
@@ -188,7 +189,8 @@ class Effects:
         except ValueError as error:
             return await self._rejected(observed, CannotStart("TemplateRejected", str(error)))
         self._memory.proved_template = self._memory.known_template
-        return replace(observed, template_proved=True)
+        # What was refused until now was the template: nothing of it was begun that could show that it works.
+        return replace(observed, template_proved=True, backoff=Backoff())
 
     async def _rejected(self, observed: p.Observed, why: CannotStart) -> p.Observed:
         news = rejected(why.reason, f"spec.template: {why.message}")

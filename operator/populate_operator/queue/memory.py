@@ -18,7 +18,7 @@ from populate_operator.queue.store import Figures
 
 RATE_WINDOW_SECONDS = 300.0
 _LEAST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=1), timedelta(seconds=10)
-_LOAD = 20  # a figure or refresh that took a second is due again after twenty at the earliest
+_LOAD = 20  # figures that took a tenth of a second are due again after two; costly ones take half the time
 # Seconds. Back within 5 s of the database's return however long it was away: a try that began just before
 # has sent its last SYN after 3 s, and gives up after 5.
 FIRST_RETRY, LONGEST_RETRY = 0.5, 2.5
@@ -49,7 +49,8 @@ class Memory:
     changes: int = 1  # of what the figures tell; the first is that the queue was found
     counted: int = 0  # how many of these changes the figures hold
     added: int = 0  # the newest of them by which a refresh added jobs
-    figures_not_before: datetime | None = None
+    figures_not_before: datetime | None = None  # None also while they are being counted
+    has_count_failed: bool = False
     settled: deque[datetime] = field(default_factory=lambda: deque(maxlen=100_000))
     database_trouble: Trouble | None = None  # as last reported
     setup_trouble: Trouble | None = None  # likewise
@@ -109,14 +110,19 @@ class Memory:
 
         What is expensive is counted less often.
         """
-        self.figures, self.counted = figures, changes
-        pause = min(timedelta(seconds=seconds * _LOAD), _LONGEST_PAUSE)
+        self.figures, self.counted, self.has_count_failed = figures, changes, False
+        longest = max(_LONGEST_PAUSE, timedelta(seconds=seconds))
+        pause = min(timedelta(seconds=seconds * _LOAD), longest)
         self.figures_not_before = now + max(_LEAST_PAUSE, pause)
+
+    def note_count_failure(self, now: datetime) -> None:
+        """They could not be counted; passes and refreshes say why. It is tried again after a while."""
+        self.has_count_failed, self.figures_not_before = True, now + _LONGEST_PAUSE
 
     def are_figures_due(self, now: datetime, *, is_idle: bool) -> bool:
         """Whether to count again now; at once where nothing is at work, for then the count will stand."""
         is_time = self.figures_not_before is None or now >= self.figures_not_before
-        return self.are_figures_stale and (is_time or is_idle)
+        return self.are_figures_stale and (is_time or (is_idle and not self.has_count_failed))
 
     def note_settled(self, count: int, now: datetime) -> None:
         """`count` jobs ended; forgets those before the window of the rate."""

@@ -23,13 +23,13 @@ from populate_operator.queue.effects import Effects
 from populate_operator.queue.events import action_events, blocked, database_unreachable
 from populate_operator.queue.findings import Findings
 from populate_operator.queue.health import judge
-from populate_operator.queue.memory import Memory, fingerprint, retry_seconds
+from populate_operator.queue.memory import Memory, fingerprint
+from populate_operator.queue.pacing import seconds_until_next
 from populate_operator.queue.points import Point
 from populate_operator.queue.requests import PodFactory
 from populate_operator.queue.resource import InvalidQueueError, PopulateQueueSpec, parse_spec
 from populate_operator.queue.services import Services
 from populate_operator.queue.statuses import StatusWriter
-from populate_operator.queue.store import QueueStore
 from populate_operator.queue.tidying import Tidier
 from populate_operator.queue.trouble import Expected, is_about_reaching, is_from_database, trouble_of
 
@@ -114,7 +114,7 @@ class Reconciler:
         found = await self._read(spec)
         factory = PodFactory(self.queue, spec, self.table_id)
         if spec.key_source.from_class and not is_deleting:
-            self._background.ask_class(factory, self.memory.known_template)
+            self._background.ask_class(spec, factory, self.memory.known_template)
         store = self._access.store if found.reservations is not None else None
         effects = Effects(self.queue, self._services, self.memory, store, factory, self._tidier)
         observed = self._observed(spec, found, effects, is_deleting)
@@ -123,8 +123,9 @@ class Reconciler:
                 going = await self._services.api.is_terminating(self.queue.namespace)
                 observed = replace(observed, is_namespace_going=going)
             observed = await self._converge(spec, effects, observed, found)
-            if store and self.memory.are_figures_due(utc_now(), is_idle=not observed.reservations):
-                await self._count(store)
+            is_due = self.memory.are_figures_due(utc_now(), is_idle=not observed.reservations)
+            if store and is_due and self.memory.key_source.is_told(spec):
+                self._background.count(store)
         except (JobsError, ApiError) as error:
             self._note(error, found)
             if is_deleting and found.database:  # it can be read but not written: no reason to wait for it
@@ -136,9 +137,10 @@ class Reconciler:
     async def _read(self, spec: PopulateQueueSpec) -> Findings:
         found, known = Findings(), self._access.store
         try:
-            store = await self._access.open(spec, self.memory.key_source.query)
-            if store is not known:
+            store = await self._access.open(spec, self.memory.key_source.take())
+            if store is not known:  # another key source, perhaps, or other restrictions
                 self.memory.note_change()
+                self.memory.refresh_requested = True
             reading = await store.read()
         except (JobsError, ApiError, NotReady) as error:
             self._note(error, found)
@@ -162,7 +164,7 @@ class Reconciler:
             last_refresh=self.memory.refreshed_at,
             refresh_requested=self.memory.refresh_requested,
             refresh_not_before=self.memory.refresh_not_before,
-            key_source_known=not spec.key_source.from_class or self.memory.key_source.query is not None,
+            key_source_known=self.memory.key_source.is_known(spec, self.memory.known_template),
             template_proved=self.memory.is_template_proved,
             backoff=self.memory.backoff,
             is_deleting=is_deleting,
@@ -214,7 +216,10 @@ class Reconciler:
         fresh = await self._services.queues.get(self.queue)
         if fresh:
             self._services.reached(Point.QUEUE_RELEASE)
-            await self._services.queues.set_finalizer(self.queue, fresh["metadata"], present=False)
+            try:
+                await self._services.queues.set_finalizer(self.queue, fresh["metadata"], present=False)
+            except Conflict:
+                return  # it was changed since we looked, and that brings another pass
             self._services.reached(Point.QUEUE_RELEASED)
 
     # --- report -----------------------------------------------------------------------------------
@@ -229,18 +234,12 @@ class Reconciler:
             self.memory.forget_refresh_trouble()
         found.is_incomplete = True
 
-    async def _count(self, store: QueueStore) -> None:
-        started, changes = utc_now(), self.memory.changes
-        figures = await store.figures(started)
-        now = utc_now()
-        self.memory.note_figures(figures, changes, (now - started).total_seconds(), now)
-
     async def _finish(self, spec: PopulateQueueSpec, observed: p.Observed, found: Findings) -> float:
         health = judge(spec, observed, found, self.memory, utc_now())
         self._tell(health)
         self.memory.failures = self.memory.failures + 1 if found.is_incomplete else 0
         status_due = await self._statuses.write(self._generation, health, tuple(observed.pods.values()))
-        return self._delay(spec, observed, found, status_due)
+        return seconds_until_next(spec, observed, found, self.memory, status_due, utc_now())
 
     def _tell(self, health: Health) -> None:
         """One event and one log line for each trouble that is new, and one line when the database is back."""
@@ -254,21 +253,6 @@ class Reconciler:
             log.warning("queue cannot work", reason=wrong.reason, error=wrong.message, **fields)
             self._background.publish(blocked(wrong.reason, wrong.message))
         memory.database_trouble, memory.setup_trouble = health.database, health.setup
-
-    def _delay(
-        self, spec: PopulateQueueSpec, observed: p.Observed, found: Findings, status_due: float
-    ) -> float:
-        if found.has_more:
-            return 0.0
-        now, memory = utc_now(), self.memory
-        times = [now + timedelta(seconds=status_due)]
-        if memory.failures:  # within seconds, and until then nothing else is worth a try
-            times.append(now + timedelta(seconds=retry_seconds(memory.failures)))
-        else:
-            times.append(p.next_wake(spec, observed, now, found.next_due or None))
-        if memory.are_figures_stale and memory.figures_not_before:
-            times.append(memory.figures_not_before)
-        return max((min(times) - now).total_seconds(), 0.0)
 
 
 def _new(trouble: Trouble | None, known: Trouble | None) -> Trouble | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from populate_operator.pods.errors import ApiError
+from populate_operator.pods.errors import ApiError, Refused
 from populate_operator.pods.queues import QueueApi
 
 log = structlog.get_logger(__name__)
@@ -39,6 +39,7 @@ class RollCall:
     def __init__(self, served: Set[str]) -> None:
         self._served = served
         self._heard: dict[str, int] = {}
+        self._homes: dict[str, str] = {}  # the namespace of each that was heard of
         self._missed: dict[str, float] = {}
         self._called_at = 0.0
 
@@ -48,12 +49,17 @@ class RollCall:
         self._missed.pop(uid, None)
         if event == "DELETED":
             self._heard.pop(uid, None)
+            self._homes.pop(uid, None)
         else:
-            self._heard[uid] = metadata["generation"]
+            self._heard[uid], self._homes[uid] = metadata["generation"], metadata["namespace"]
 
-    def compare(self, listed: Mapping[str, int], now: float) -> None:
-        """Take in a complete list: generations by uid, at `now` in seconds of a clock that never jumps."""
-        missed = unheard(self._heard, listed, self._served)
+    def compare(self, listed: Mapping[str, int], now: float, refused: Set[str] = frozenset()) -> None:
+        """Take in a list that is complete but for the namespaces that `refused` one.
+
+        `listed` are generations by uid, `now` is in seconds of a clock that never jumps.
+        """
+        served = {uid for uid in self._served if self._homes.get(uid) not in refused}
+        missed = unheard(self._heard, listed, served)
         self._missed = {uid: self._missed.get(uid, now) for uid in missed}
         self._called_at = now
 
@@ -70,6 +76,21 @@ class RollCall:
         while True:
             await asyncio.sleep(seconds)
             try:
-                self.compare(await queues.list_generations(namespaces), time.monotonic())
+                await self._call(queues, namespaces)
             except ApiError as error:
                 log.warning("queues not listed", error=error.message)
+
+    async def _call(self, queues: QueueApi, namespaces: Sequence[str]) -> None:
+        listed: dict[str, int] = {}
+        refused: set[str] = set()
+        parts: list[tuple[str, ...]] = [(one,) for one in namespaces]
+        for part in parts or [()]:
+            try:
+                listed |= await queues.list_generations(part)
+            except Refused as error:
+                if not part:
+                    raise
+                # One that was deleted took our rights there along; the others are looked after all the same.
+                log.warning("queues not listed", namespaces=part, error=error.message)
+                refused.update(part)
+        self.compare(listed, time.monotonic(), refused)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from populate_operator.pods.client import PodApi
@@ -12,6 +11,7 @@ from populate_operator.pods.queues import QueueApi
 from populate_operator.pods.session import ApiSession
 from populate_operator.pods.watch import PodWatch
 from populate_operator.queue.points import Reached, nobody
+from populate_operator.queue.threads import Threads
 
 
 class NotLeading(Exception):
@@ -27,9 +27,9 @@ class Services:
     queues: QueueApi
     events: EventRecorder
     watch: PodWatch
-    threads: Executor  # for blocking database calls
+    threads: Threads  # for blocking database calls
     installation: str  # UID of the operator's namespace
-    namespaces: tuple[str, ...]  # served; empty for all
+    namespaces: tuple[str, ...]  # listed, whether or not they are there; empty for all
     runner_script: str  # text of pods/runner.py
     may_write: Callable[[], bool]  # whether this replica still leads
     on_completed: Callable[[str], None]  # told the `table_id` whose jobs were completed

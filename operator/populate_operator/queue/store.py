@@ -35,8 +35,10 @@ from populate_operator.queue.status import (
     RecentError,
     TargetProgress,
 )
+from populate_operator.queue.threads import Threads
 
 T = TypeVar("T")
+
 
 ANSWER_SECONDS = 20.0  # of the short statements of a pass; a refresh may take long
 LOOKS = 4  # after connections that the server has forgotten, in that time
@@ -73,20 +75,20 @@ class Figures:
 class QueueStore:
     """The job table of one queue, seen by `owner`. Every method raises JobsError."""
 
-    def __init__(self, table: JobTable, *, owner: str, threads: Executor) -> None:
+    def __init__(self, table: JobTable, *, owner: str, threads: Threads) -> None:
         self.table, self.owner, self._threads = table, owner, threads
         self._late: asyncio.Future[Any] | None = None
         self._has_adopted = False
 
-    def _begin(self, work: Callable[[], T]) -> asyncio.Future[T]:
-        call = asyncio.ensure_future(asyncio.get_running_loop().run_in_executor(self._threads, work))
+    def _begin(self, work: Callable[[], T], threads: Executor) -> asyncio.Future[T]:
+        call = asyncio.ensure_future(asyncio.get_running_loop().run_in_executor(threads, work))
         # Its error counts as seen, though nobody may wait for it any more.
         call.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         return call
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         """The result of `work`, however long it takes."""
-        call = self._begin(work)
+        call = self._begin(work, self._threads.slow)
         while not await self._has_ended(call):
             pass
         return call.result()
@@ -105,7 +107,7 @@ class QueueStore:
             loop.call_soon_threadsafe(begun.set)
             return work()
 
-        call = self._begin(begin)
+        call = self._begin(begin, self._threads.prompt)
         await begun.wait()  # for a thread, which is no fault of the database
         await self._answer_of(call)
         return call.result()
@@ -181,14 +183,13 @@ class QueueStore:
         """Reserve the job of a live pod for it again; None where that must not be."""
 
         def work() -> Reservation | None:
+            fence = Fence(self.owner, pod.name)
             try:
                 key = self.table.key(pod.key)
+                has_it = self.table.take_back(key, fence=fence, attempt=pod.attempt, version=version)
             except BadKey:  # its annotation was edited: it cannot be told which job it runs
                 return None
-            fence = Fence(self.owner, pod.name)
-            if not self.table.take_back(key, fence=fence, attempt=pod.attempt, version=version):
-                return None
-            return Reservation(key.json, pod.name, pod.attempt, 0.0)
+            return Reservation(key.json, pod.name, pod.attempt, 0.0) if has_it else None
 
         return await self._promptly(work)
 
@@ -268,8 +269,4 @@ def _reservation(job: Job) -> Reservation:
 
 
 def _recent_error(job: Job, now: datetime) -> RecentError:
-    return build_recent_error(job.key.json, job.error_message, job.host, _ended_at(job) or now)
-
-
-def _ended_at(job: Job) -> datetime | None:
-    return job.completed_time.replace(tzinfo=UTC) if job.completed_time else None
+    return build_recent_error(job.key.json, job.error_message, job.host, job.completed_at or now)

@@ -1,4 +1,8 @@
-"""Refreshes beside the passes: one at a time, and what is asked for meanwhile is done afterwards."""
+"""Refreshes and counts beside the passes.
+
+- one refresh at a time; what is asked for meanwhile is done afterwards
+- one count at a time; what changes meanwhile is counted afterwards, and a failure is not tried again at once
+"""
 
 from __future__ import annotations
 
@@ -11,10 +15,12 @@ import pytest
 from populate_operator.jobs import DatabaseUnreachable
 from populate_operator.pods.owner import QueueRef
 from populate_operator.queue.background import Background
+from populate_operator.queue.clock import utc_now
 from populate_operator.queue.memory import Memory
+from populate_operator.queue.progress import build_target
 from populate_operator.queue.services import Services
-from populate_operator.queue.status import LastRefresh
-from populate_operator.queue.store import QueueStore
+from populate_operator.queue.status import JobCounts, LastRefresh
+from populate_operator.queue.store import Figures, QueueStore
 from tests.unit.queue.builders import NOW, make_spec
 from tests.unit.queue.stand_in import StandIn
 
@@ -36,6 +42,10 @@ class SlowStore:
         if self.is_away:
             raise DatabaseUnreachable("away")
         return NOTHING_NEW
+
+    async def figures(self, _now: object) -> Figures:
+        await self.refresh(None)
+        return Figures(JobCounts(), build_target(0, 0), ())
 
     async def other_owners(self) -> dict[str, str]:
         return {}
@@ -92,6 +102,27 @@ async def test_an_interval_that_is_over_meanwhile_asks_for_nothing_more(scene: S
     scene.ask(is_wanted=False)
     await scene.let_end()
     assert not scene.memory.refresh_requested
+
+
+async def test_what_changes_while_jobs_are_counted_is_counted_afterwards(scene: Scene) -> None:
+    scene.background.count(cast(QueueStore, scene.store))
+    await asyncio.sleep(0)
+    scene.background.count(cast(QueueStore, scene.store))
+    scene.memory.note_change()
+    await scene.let_end()
+    assert scene.store.begun == 1
+    assert scene.memory.figures is not None
+    assert scene.memory.are_figures_stale
+
+
+async def test_a_count_that_fails_wakes_nobody(scene: Scene) -> None:
+    scene.store.is_away = True
+    scene.store.may_end.set()
+    scene.background.count(cast(QueueStore, scene.store))
+    while not scene.memory.has_count_failed:  # noqa: ASYNC110 - nothing tells
+        await asyncio.sleep(0)
+    assert not scene.woken.is_set()
+    assert not scene.memory.are_figures_due(utc_now(), is_idle=True)
 
 
 async def test_a_failed_refresh_is_tried_again(scene: Scene) -> None:

@@ -12,6 +12,7 @@ import pytest
 from populate_operator.jobs import Database, DatabaseUnreachable, JobTable
 from populate_operator.queue import store
 from populate_operator.queue.store import QueueStore
+from populate_operator.queue.threads import Threads
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 @pytest.fixture
 def queue(threads: ThreadPoolExecutor) -> QueueStore:
     table = JobTable(Database(host="db.example", user="ada", password="x"), schema="lab", table="Spikes")
-    return QueueStore(table, owner="owner", threads=threads)
+    return QueueStore(table, owner="owner", threads=Threads(threads, threads))
 
 
 async def test_a_late_answer_is_told_and_awaited_before_anything_else(

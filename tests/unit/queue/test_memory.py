@@ -59,6 +59,20 @@ def test_new_jobs_stay_new_when_a_refresh_finds_no_more(counted: Memory) -> None
     assert counted.has_new_jobs
 
 
+def test_very_costly_figures_take_half_of_the_time_at_most(counted: Memory) -> None:
+    counted.note_figures(FIGURES, counted.changes, 60.0, NOW)
+    counted.note_change()
+    assert not counted.are_figures_due(NOW + timedelta(seconds=59), is_idle=False)
+    assert counted.are_figures_due(NOW + timedelta(seconds=60), is_idle=False)
+
+
+def test_a_count_that_failed_is_tried_again_after_a_while_though_nothing_is_at_work(counted: Memory) -> None:
+    counted.note_change()
+    counted.note_count_failure(NOW)
+    assert not counted.are_figures_due(NOW + timedelta(seconds=9), is_idle=True)
+    assert counted.are_figures_due(NOW + timedelta(seconds=10), is_idle=True)
+
+
 def test_costly_figures_keep_their_distance(counted: Memory) -> None:
     counted.note_figures(FIGURES, counted.changes, SLOW, NOW)
     counted.note_change()

@@ -165,6 +165,7 @@ def test_a_rule_can_name_the_pods_own_reason() -> None:
         (make_pod(phase="Failed"), "NeverStarted"),
         (failed_pod(exit_code=78, report=reported("ClassNotFound: x")), "RunnerConfiguration"),
         (failed_pod(exit_code=69, report=reported("DatabaseError: x")), "RunnerDatabase"),
+        (failed_pod(exit_code=69, report=reported("DatabaseError: x")[:30]), "RunnerDatabase"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -118,6 +118,12 @@ def test_nothing_is_started_during_a_pause_and_one_pod_is_tried_after_it() -> No
 # --- between the reservation and its pod ----------------------------------------------------------
 
 
+def test_a_lost_pod_that_never_started_does_not_hold_up_the_one_that_is_tried() -> None:
+    lost = at_work(pending_pod(deleting_since=ago(600)))
+    after = Backoff().after_failure(ago(11), "X", "x")
+    assert plan(make_spec(), observe(*lost, due=5, backoff=after), NOW) == [Reserve(1)]
+
+
 def test_a_young_reservation_without_a_pod_gets_it() -> None:
     job = make_job("a", age=59)
     assert actions(observe(job)) == [CreatePod(job)]

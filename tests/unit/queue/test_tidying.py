@@ -17,7 +17,7 @@ from populate_operator.queue import plan as p
 from populate_operator.queue import tidying
 from populate_operator.queue.services import Services
 from populate_operator.queue.tidying import PORTION, Tidier
-from tests.unit.queue.builders import make_pod
+from tests.unit.queue.builders import ago, make_pod
 from tests.unit.queue.stand_in import StandIn
 
 
@@ -69,6 +69,13 @@ async def test_pods_are_released_and_deleted_and_known_to_be() -> None:
     assert recorder.asked == [("release", "a"), ("delete", "b"), ("force", "c")]
     assert recorder.known["b"].deleting_since is not None
     assert not any(tidier.is_busy_with(action) for action in (release, delete, force))
+
+
+@pytest.mark.parametrize("force", [False, True])
+async def test_a_forced_deletion_leaves_a_pod_to_others(force: bool) -> None:
+    recorder = Recorder()
+    await tidy(recorder, p.DeletePod(make_pod("a", deleting_since=ago(301)), "PodLost", "", force=force))
+    assert recorder.known["a"] == make_pod("a", deleting_since=ago(301), is_kept_by_others=force)
 
 
 async def test_what_failed_is_kept_back_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ def plan_admission(
         return
     yield from (CreatePod(job) for job in wanted)
     free = min(room - len(wanted), observed.due)
-    if free > 0:
+    if free > 0 and observed.key_source_known:  # else the class may refuse them
         yield Reserve(free)
 
 
@@ -71,7 +71,9 @@ def _room(spec: PopulateQueueSpec, observed: Observed, now: datetime) -> int:
     active = [pod for pod in observed.pods.values() if is_active(pod, spec, now)]
     room = spec.parallelism - len(active)
     if observed.backoff.is_probing:
-        room = min(room, 1 - sum(pod.started_at is None for pod in active))
+        # One that is on its way out starts no more: on a lost node it would hold up all others.
+        starting = [pod for pod in active if pod.started_at is None and pod.deleting_since is None]
+        room = min(room, 1 - len(starting))
     return max(room, 0)
 
 

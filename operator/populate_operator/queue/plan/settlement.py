@@ -72,7 +72,8 @@ def plan_unreserved(
 def _let_go(pod: PodView) -> Iterator[Action]:
     if pod.has_finalizer:
         yield ReleasePod(pod)
-    elif not has_ended(pod):  # given up on: its kubelet will never confirm the end
+    # Given up on: its kubelet will never confirm the end. Forced once, it waits for others' finalizers alone.
+    elif not has_ended(pod) and not pod.is_kept_by_others:
         yield DeletePod(pod, "PodLost", "its node does not answer", force=True)
 
 
