@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from populate_operator.pods.names import FINALIZER, JOB_PODS, LEASE, QUEUE_FINALIZER
 
 QUEUES = "populatequeues.populate.datajoint.io"
+LOOK_SECONDS = 1.0  # between two looks at the Leases; a leader renews its own every 2 s
+# kubectl's words where the CRD is gone: from discovery, and from the server while discovery is cached.
+NO_SUCH_KIND = ("the server doesn't have a resource type", "the server could not find the requested resource")
 
 Object = Mapping[str, Any]
 
@@ -24,27 +27,37 @@ class UnblockError(Exception):
     """Nothing more can be done; a sentence that says why, with the remedy."""
 
 
-def unblock(scope: Sequence[str], *, force: bool, now: datetime, kubectl: Sequence[str]) -> list[str]:
-    """Release every queue and pod in `scope`, which is kubectl's own flags for that; their names.
+def unblock(scope: Sequence[str], *, force: bool, kubectl: Sequence[str]) -> Iterator[str]:
+    """Release every queue and pod in `scope`, which is kubectl's own flags for that; their names, one by one.
 
-    Raises UnblockError while an operator's Lease is in force at `now` (UTC), unless `force`, and when kubectl
-    fails, with its message.
+    Raises UnblockError while an operator's Lease is in force, unless `force`, and when kubectl fails, with
+    its message.
     """
-    if not force:
-        leases = _get(kubectl, "leases.coordination.k8s.io", "-A", f"--field-selector=metadata.name={LEASE}")
-        if operators := living_operators(leases, now):
-            raise UnblockError(
-                f"an operator runs ({', '.join(operators)}) and lets queues go by itself when their pods "
-                "have ended: delete the queues and wait, or remove the operator first; "
-                "--force if it serves other namespaces"
-            )
-    found = [*_get(kubectl, "pods", "-l", JOB_PODS, *scope), *_get(kubectl, QUEUES, *scope)]
-    released = []
+    if not force and (operators := _living_operators(kubectl)):
+        raise UnblockError(
+            f"an operator runs ({', '.join(operators)}) and lets queues go by itself when their pods "
+            "have ended: delete the queues and wait, or remove the operator first; "
+            "--force if it serves other namespaces"
+        )
+    # Pods first: what becomes of the queues, and whether there still is such a kind, is nothing to them.
+    yield from _released(kubectl, _get(kubectl, "pods", "-l", JOB_PODS, *scope))
+    yield from _released(kubectl, _queues(kubectl, scope))
+
+
+def _released(kubectl: Sequence[str], found: Iterable[Object]) -> Iterator[str]:
     for one in found:
         patch = build_patch(one)
         if patch and _applied(kubectl, patch):
-            released.append("{kind}/{metadata[name]} in {metadata[namespace]}".format_map(one))
-    return released
+            yield "{kind}/{metadata[name]} in {metadata[namespace]}".format_map(one)
+
+
+def _queues(kubectl: Sequence[str], scope: Sequence[str]) -> list[Object]:
+    try:
+        return _get(kubectl, QUEUES, *scope)
+    except UnblockError as error:
+        if any(words in str(error) for words in NO_SUCH_KIND):
+            return []  # they went with their CRD
+        raise
 
 
 def _applied(kubectl: Sequence[str], patch: Sequence[str]) -> bool:
@@ -58,17 +71,39 @@ def _applied(kubectl: Sequence[str], patch: Sequence[str]) -> bool:
     return True
 
 
-def living_operators(leases: Iterable[Object], now: datetime) -> list[str]:
-    """`NAMESPACE/HOLDER` of each operator whose Lease is in force at `now`, which is in UTC."""
+def _living_operators(kubectl: Sequence[str]) -> list[str]:
+    """`NAMESPACE/HOLDER` of each operator that renews its Lease; waits as long as one would be in force."""
+
+    def read() -> list[Object]:
+        return _get(kubectl, "leases.coordination.k8s.io", "-A", f"--field-selector=metadata.name={LEASE}")
+
+    first = read()
+    durations = [lease["spec"].get("leaseDurationSeconds") or 0 for lease in first if _holder(lease)]
+    until = time.monotonic() + max(durations, default=0)
+    while time.monotonic() < until:
+        time.sleep(LOOK_SECONDS)
+        if living := renewed(first, read()):
+            return living
+    return []
+
+
+def renewed(before: Iterable[Object], after: Iterable[Object]) -> list[str]:
+    """`NAMESPACE/HOLDER` of each Lease that its holder took or renewed between two readings.
+
+    As leader election has it: clocks of two machines are not compared, and a Lease is in force until it has
+    not been renewed for its own duration.
+    """
+    known = {lease["metadata"]["namespace"]: lease["spec"].get("renewTime") for lease in before}
     return [
-        f"{lease['metadata']['namespace']}/{lease['spec']['holderIdentity']}"
-        for lease in leases
-        if lease["spec"].get("holderIdentity") and _in_force_until(lease["spec"]) > now
+        f"{namespace}/{holder}"
+        for lease in after
+        if (holder := _holder(lease))
+        and known.get(namespace := lease["metadata"]["namespace"]) != lease["spec"].get("renewTime")
     ]
 
 
-def _in_force_until(spec: Object) -> datetime:
-    return datetime.fromisoformat(spec["renewTime"]) + timedelta(seconds=spec["leaseDurationSeconds"])
+def _holder(lease: Object) -> str:
+    return lease["spec"].get("holderIdentity") or ""
 
 
 def build_patch(found: Object) -> list[str] | None:

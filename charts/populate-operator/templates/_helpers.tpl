@@ -53,10 +53,10 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 - apiGroups: [""]
   resources: [pods/log]
   verbs: [get]
-# The runner script is mounted into job pods from a ConfigMap.
+# The runner script is mounted into job pods from a ConfigMap, which is made where it is missing.
 - apiGroups: [""]
   resources: [configmaps]
-  verbs: [create]
+  verbs: [get, create]
 # The database account, read by the name that a queue gives; never listed or watched.
 - apiGroups: [""]
   resources: [secrets]

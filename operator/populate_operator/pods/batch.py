@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from populate_operator.pods.client import PodApi
-from populate_operator.pods.errors import ApiError, Conflict, Refused
+from populate_operator.pods.errors import ApiError, Conflict, Refused, Unreachable
 from populate_operator.pods.session import JsonObject
 from populate_operator.pods.view import PodView
 
@@ -53,22 +53,27 @@ async def _create(api: PodApi, pod: JsonObject, on_created: Callable[[], None]) 
     try:
         created = await api.create(pod)
     except Conflict:
-        return await _adopt(api, pod)
+        gone = f"pod {pod['metadata']['namespace']}/{name} was deleted"  # in between
+        return await _adopt(api, pod, Refused(gone, reason="Gone"))
     except ApiError as error:
+        # The server asks the quota before the name: an earlier try, whose answer was lost, may have made
+        # the very pod that used it up.
+        if isinstance(error, Refused) and error.is_quota:
+            return await _adopt(api, pod, error)
         return CreateResult(name, error=error)
     on_created()
     return CreateResult(name, created)
 
 
-async def _adopt(api: PodApi, pod: JsonObject) -> CreateResult:
-    """The name is taken: by our own pod of an earlier try, or by someone else's."""
+async def _adopt(api: PodApi, pod: JsonObject, absent: Refused) -> CreateResult:
+    """Look who has the name: our own pod of an earlier try, someone else's, or none, which is `absent`."""
     namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
     try:
         found = await api.get(namespace, name)
-    except ApiError as error:
-        return CreateResult(name, error=error)
-    if found is None:  # it went in between
-        return CreateResult(name, error=Refused(f"pod {namespace}/{name} was deleted", reason="Gone"))
+    except ApiError as error:  # whatever it says of the question, it says nothing of the pod
+        return CreateResult(name, error=Unreachable(error.message, reason=error.reason))
+    if found is None:
+        return CreateResult(name, error=absent)
     if found.queue_uid != pod["metadata"]["ownerReferences"][0]["uid"]:
         message = f"pod {namespace}/{name} exists and belongs to something else"
         return CreateResult(name, found, error=Refused(message, reason="NameTaken"))

@@ -71,7 +71,7 @@ def build_pod(request: PodRequest) -> Json:
     spec.setdefault("automountServiceAccountToken", False)
     if request.active_deadline_seconds is not None:
         spec["activeDeadlineSeconds"] = request.active_deadline_seconds
-    main["env"] = build_env(request, main.get("env") or [])
+    main["env"] = build_env(request, main.get("env") or [], main.get("terminationMessagePath"))
     main.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
     if request.runner:
         _add_runner(spec, main, request.runner)
@@ -83,10 +83,11 @@ def build_pod(request: PodRequest) -> Json:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": _build_metadata(request), "spec": spec}
 
 
-def build_env(request: PodRequest, users: list[Json]) -> list[Json]:
+def build_env(request: PodRequest, users: list[Json], message_path: str | None = None) -> list[Json]:
     """The main container's environment: the job's variables first, so that the user's can refer to them.
 
     POPULATE_* are the operator's alone; a DJ_* variable that the template sets itself is left to it.
+    `message_path` is where the template has the kubelet look for the termination message, if it says so.
     """
     queue, database = request.queue, request.database
     ours = {
@@ -99,6 +100,8 @@ def build_env(request: PodRequest, users: list[Json]) -> list[Json]:
     }
     if request.runner:
         ours["POPULATE_CLASS"] = _literal(request.runner.class_path)
+    if message_path:
+        ours["POPULATE_TERMINATION_LOG"] = _literal(message_path)
     account = {
         "DJ_HOST": _literal(database.host),
         "DJ_PORT": _literal(str(database.port)),

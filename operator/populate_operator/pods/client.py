@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+from contextlib import suppress
 from pathlib import PurePosixPath
 
 from populate_operator.pods.errors import ApiError, Conflict, NotFound, Refused
@@ -126,7 +127,8 @@ class PodApi:
     async def ensure_config_map(self, owner: QueueRef, file: str, content: str) -> str:
         """Name of the queue's ConfigMap with `content` as its only file; it goes when the queue goes.
 
-        The name tells the content, so pods started by an older operator keep theirs.
+        The name tells the content, so pods started by an older operator keep theirs. One that was deleted
+        is made again.
         """
         digest = hashlib.sha256(f"{owner.uid} {content}".encode()).hexdigest()[:12]
         name = f"populate-{PurePosixPath(file).stem.replace('_', '-')}-{digest}"
@@ -141,12 +143,15 @@ class PodApi:
             "data": {file: content},
             "immutable": True,
         }
+        path = f"/api/v1/namespaces/{owner.namespace}/configmaps"
         async with self._slots:
+            # Looked for first: a POST of a name that is taken counts against the namespace's ResourceQuota
+            # until that is counted anew, and is refused once nothing is left of it.
             try:
-                path = f"/api/v1/namespaces/{owner.namespace}/configmaps"
-                await self._session.request("POST", path, body=config_map)
-            except Conflict:  # immutable, and named by its content: it is the same one
-                return name
+                await self._session.request("GET", f"{path}/{name}")
+            except NotFound:
+                with suppress(Conflict):  # immutable, and named by its content: it is the same one
+                    await self._session.request("POST", path, body=config_map)
         return name
 
     async def is_terminating(self, namespace: str) -> bool:

@@ -64,6 +64,7 @@ def view_of(raw: Json) -> PodView:
         termination=_termination(status, main_status, phase),
         memory_limit=_text(_object(_object(main, "resources"), "limits"), "memory") or None,
         changed_at=_changed_at(metadata),
+        is_kept_by_others=_is_kept_by_others(metadata),
         is_labelled=_text(labels, MANAGED_BY_LABEL) == MANAGED_BY and QUEUE_UID_LABEL in labels,
     )
 
@@ -133,6 +134,12 @@ def _changed_at(metadata: Json) -> datetime | None:
         if one.get("subresource") != "status"
     ]
     return max((time for time in times if time), default=None)
+
+
+def _is_kept_by_others(metadata: Json) -> bool:
+    # Once no grace is left the object does not wait for the kubelet, but for finalizers alone.
+    is_forced = _integer(metadata.get("deletionGracePeriodSeconds"), -1) == 0
+    return is_forced and any(one != FINALIZER for one in _list(metadata, "finalizers"))
 
 
 def _owner(metadata: Json) -> Json:

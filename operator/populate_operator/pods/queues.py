@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from populate_operator.pods.errors import Conflict, NotFound
+from populate_operator.pods.errors import NotFound, Refused
 from populate_operator.pods.names import QUEUE_FINALIZER
 from populate_operator.pods.owner import QueueRef
 from populate_operator.pods.session import MERGE, ApiSession, JsonObject
@@ -23,11 +23,11 @@ class QueueApi:
 
     async def patch_status(self, queue: QueueRef, status: JsonObject) -> None:
         """Write the status; nothing happens when the queue is gone."""
-        # The uid makes the server refuse where another queue has taken the name.
-        body: JsonObject = {"metadata": {"uid": queue.uid}, "status": status}
+        # Another queue that has just taken the name gets it until its own is written: of a patch of the
+        # status the server reads nothing else, no uid either.
         try:
-            await self._patch(queue, body, "/status")
-        except (NotFound, Conflict):
+            await self._patch(queue, {"status": status}, "/status")
+        except NotFound:
             return
 
     async def set_finalizer(self, queue: QueueRef, metadata: Mapping[str, Any], *, present: bool) -> None:
@@ -48,12 +48,15 @@ class QueueApi:
 
     async def clear_refresh_request(self, queue: QueueRef) -> None:
         """Remove the annotation that asked for a refresh, so that setting it again is a change."""
+        # The uid makes the server refuse where another queue has taken the name.
+        body: JsonObject = {"metadata": {"uid": queue.uid, "annotations": {REFRESH_ANNOTATION: None}}}
         try:
-            await self._patch(
-                queue, {"metadata": {"uid": queue.uid, "annotations": {REFRESH_ANNOTATION: None}}}
-            )
-        except (NotFound, Conflict):
+            await self._patch(queue, body)
+        except NotFound:
             return
+        except Refused as error:
+            if "metadata.uid" not in error.message:
+                raise
 
     async def get(self, queue: QueueRef) -> JsonObject | None:
         """The queue as it is now; None when it is gone, or another has taken its name."""

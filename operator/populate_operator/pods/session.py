@@ -19,6 +19,7 @@ from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.config.incluster_config import SERVICE_HOST_ENV_NAME, load_incluster_config
@@ -35,7 +36,11 @@ MERGE = "application/merge-patch+json"
 STRATEGIC_MERGE = "application/strategic-merge-patch+json"
 
 _LONGEST_PAUSE = 30.0
-_NO_ANSWER = (aiohttp.ClientError, TimeoutError, OSError)
+# HttpProcessingError: what came is no HTTP, or a line of it is longer than the buffer.
+_NO_ANSWER = (aiohttp.ClientError, HttpProcessingError, TimeoutError, OSError)
+# aiohttp takes a line of up to twice this, and reads no further while so much waits to be taken; nothing is
+# reserved. An object has 1.5 MiB in etcd, and JSON writes one byte as six at worst.
+_READ_BUFFER = 1 << 24
 
 
 async def connect(kubeconfig: Path | None = None, context: str | None = None) -> ApiSession:
@@ -55,7 +60,9 @@ async def connect(kubeconfig: Path | None = None, context: str | None = None) ->
     configuration.disable_strict_ssl_verification = True
     # Left to aiohttp, environment and .netrc would be read again for every request.
     configuration.proxy = configuration.proxy or proxy_for(configuration.host)
-    configuration.client_session_kwargs = {"trust_env": False}
+    configuration.client_session_kwargs = {"trust_env": False, "read_bufsize": _READ_BUFFER}
+    # No limit: each watched namespace holds a connection, and the lease must never wait for one to be free.
+    configuration.connection_pool_maxsize = 0
     return ApiSession(ApiClient(configuration))
 
 
@@ -81,6 +88,11 @@ class _Request:
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether it is for one version of the object only, which the caller has read."""
+        return "resourceVersion" in ((self.body or {}).get("metadata") or {})
 
 
 class ApiSession:
@@ -145,7 +157,7 @@ class ApiSession:
                 yield response.content
             finally:
                 response.close()
-        except (*_NO_ANSWER, ValueError) as error:  # ValueError: a line longer than the buffer
+        except (*_NO_ANSWER, ValueError) as error:  # ValueError: what its reader cannot make sense of
             raise _unreachable(request, error) from error
 
     async def _retried(self, request: _Request, seconds: float, attempts: int) -> bytes:
@@ -169,8 +181,9 @@ class ApiSession:
             raise _unreachable(request, error) from error
         except Conflict as error:
             # Contention inside the server: of creations for the namespace's ResourceQuota, of a patch with
-            # other writers. Nothing was written and the next try will do.
-            if request.method in ("POST", "PATCH") and not error.already_exists:
+            # other writers. Nothing was written and the next try will do, but for a version that is past.
+            is_settled = error.already_exists or request.is_locked
+            if request.method in ("POST", "PATCH") and not is_settled:
                 raise Unreachable(error.message, reason=error.reason, status=error.status) from error
             raise
 
@@ -196,5 +209,7 @@ async def _raise_for_status(response: aiohttp.ClientResponse, request: _Request)
 
 
 def _unreachable(request: _Request, error: Exception) -> Unreachable:
-    cause = str(error) or type(error).__name__
+    # An HttpProcessingError as text begins with a status that no server has sent.
+    told = error.message if isinstance(error, HttpProcessingError) else str(error)
+    cause = told or type(error).__name__
     return Unreachable(f"{request}: the API server does not answer: {cause}", reason="Unreachable")

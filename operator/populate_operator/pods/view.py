@@ -56,6 +56,7 @@ class PodView:
     termination: Termination | None
     memory_limit: str | None  # the main container's memory limit, for the OOM message
     changed_at: datetime | None = None  # the last change that was no status, such as a gate's removal
+    is_kept_by_others: bool = False  # deleted without grace: it goes when others remove their finalizers
     is_labelled: bool = True  # as the watch selects; False after someone edited it
 
     @property

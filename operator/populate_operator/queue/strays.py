@@ -19,6 +19,7 @@ log = structlog.get_logger(__name__)
 
 # The watch of queues and that of pods are not in step: a queue that is new here may just not be known yet.
 PATIENCE_SECONDS = 2.0
+LONGEST_PAUSE = 60.0  # between tries that fail: rights may be missing for good
 
 
 class Strays:
@@ -42,22 +43,39 @@ class Strays:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _release(self) -> None:
+        pause = PATIENCE_SECONDS
         while self._suspects:
-            await asyncio.sleep(PATIENCE_SECONDS)
+            await asyncio.sleep(pause)
             suspects, self._suspects = self._suspects, set()
-            try:
-                living = await self._services.queues.list_uids(self._services.namespaces)
-                self._services.fence()
-                await self._release_pods(suspects - living)
-            except ApiError as error:
-                log.warning("pods without a queue not released", error=error.message)
-                self._suspects |= suspects
+            left = await self._try(suspects)
+            self._suspects |= left
+            pause = min(2 * pause, LONGEST_PAUSE) if left else PATIENCE_SECONDS
 
-    async def _release_pods(self, queue_uids: set[str]) -> None:
+    async def _try(self, suspects: set[str]) -> set[str]:
+        """Release the pods of those queues that are gone; those for which it did not work."""
+        try:
+            living = await self._services.queues.list_uids(self._services.namespaces)
+            self._services.fence()
+            errors = await self._release_pods(suspects - living)
+        except ApiError as error:
+            errors = dict.fromkeys(suspects, error)
+        if errors:
+            one = next(iter(errors.values()))
+            log.warning("pods without a queue not released", queues=len(errors), error=one.message)
+        return set(errors)
+
+    async def _release_pods(self, queue_uids: set[str]) -> dict[str, ApiError]:
+        """One error of each queue of which not every pod could be released."""
         watch = self._services.watch
         pods = [
             pod for uid in queue_uids for pod in watch.pods_of(uid) if pod.has_finalizer and has_ended(pod)
         ]
-        if pods:
-            await release_many(self._services.api, pods)
-            log.info("pods without a queue released", pods=len(pods))
+        answers = await release_many(self._services.api, pods)
+        failed = {
+            pod.queue_uid: answer
+            for pod, answer in zip(pods, answers, strict=True)
+            if isinstance(answer, ApiError)
+        }
+        if released := sum(not isinstance(answer, ApiError) for answer in answers):
+            log.info("pods without a queue released", pods=released)
+        return failed

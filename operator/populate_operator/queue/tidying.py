@@ -92,11 +92,16 @@ class Tidier:
                 if error:
                     failed.append(action)
                 else:  # known before the watch tells, so that it is not asked for twice
-                    since = action.pod.deleting_since or utc_now()
-                    self._services.watch.remember(replace(action.pod, deleting_since=since))
+                    self._services.watch.remember(_deleted(action))
             if some:
                 self._services.reached(Point.DELETED)
         return failed
+
+
+def _deleted(action: p.DeletePod) -> PodView:
+    """The pod as it is now, if it is there at all: after a forced deletion others' finalizers keep it."""
+    since, is_kept = action.pod.deleting_since or utc_now(), action.force or action.pod.is_kept_by_others
+    return replace(action.pod, deleting_since=since, is_kept_by_others=is_kept)
 
 
 def _id(action: Tidying) -> _Id:

@@ -1,8 +1,8 @@
 """Calls about pods against a real API server, with faults on the way.
 
-Cases: creation, adoption and the names of others; refusals by validation, quota, webhook and a missing
-namespace; the finalizer and those of others; deletion; logs, Secrets, ConfigMaps, events, namespaces; busy
-servers and lost answers; bounded concurrency; a dead server.
+Cases: creation, adoption and the names of others; refusals by validation, webhook and a missing namespace
+(those by a quota are in test_pods_quota.py); the finalizer and those of others; deletion; logs, Secrets,
+ConfigMaps, events, namespaces; busy servers and lost answers; bounded concurrency; a dead server.
 """
 
 from __future__ import annotations
@@ -130,34 +130,6 @@ async def test_a_dry_run_names_what_is_wrong(api: PodApi, queue: Queue, fields: 
     assert message in str(refused.value)
 
 
-async def is_in_force(session: ApiSession, namespace: str) -> bool:
-    """Whether a quota of no Secrets is heeded: its controller counts first, and admission hears of that."""
-    quota = await session.request("GET", f"/api/v1/namespaces/{namespace}/resourcequotas/few")
-    if "pods" not in quota.get("status", {}).get("used", {}):
-        return False
-    secrets = f"/api/v1/namespaces/{namespace}/secrets"
-    try:
-        await session.request("POST", secrets, query={"dryRun": "All"}, body={"metadata": {"name": "probe"}})
-    except Refused:
-        return True
-    return False
-
-
-async def test_a_quota_lets_as_many_in_as_it_has_room_for(
-    api: PodApi, session: ApiSession, queue: Queue
-) -> None:
-    quotas = f"/api/v1/namespaces/{queue.ref.namespace}/resourcequotas"
-    hard = {"pods": "3", "secrets": "0"}
-    await session.request("POST", quotas, body={"metadata": {"name": "few"}, "spec": {"hard": hard}})
-    async with asyncio.timeout(60):
-        while not await is_in_force(session, queue.ref.namespace):  # noqa: ASYNC110 - nothing tells
-            await asyncio.sleep(0.05)
-    results = await create_many(api, [queue.build() for _ in range(8)])
-    refused = [result.error for result in results if result.error]
-    assert len(refused) == 5
-    assert all(isinstance(error, Refused) and error.is_quota for error in refused)
-
-
 @pytest.fixture
 async def dead_webhook(session: ApiSession, queue: Queue) -> AsyncIterator[None]:
     """An admission webhook of the queue's namespace that fails closed."""
@@ -224,6 +196,22 @@ async def test_a_pod_lasts_until_it_is_deleted_and_released(api: PodApi, queue: 
     assert await api.get(pod.namespace, pod.name) is None
 
 
+async def test_a_forced_deletion_leaves_the_pod_to_others(api: PodApi, queue: Queue) -> None:
+    # Bound to a node that does not exist: no kubelet ends it within its grace.
+    spec = {"nodeName": "populate-test-none", "containers": TEMPLATE["spec"]["containers"]}
+    pod = await queue.create({"metadata": {"finalizers": ["example.com/keep"]}, "spec": spec})
+    await api.delete(pod)
+    released = created(await api.release(pod))
+    assert (released.deleting_since is not None, released.is_kept_by_others) == (True, False)
+    await api.delete(pod, grace_seconds=0)
+    forced = created(await api.get(pod.namespace, pod.name))
+    assert forced.is_kept_by_others
+    await api.delete(pod, grace_seconds=0)
+    assert await api.get(pod.namespace, pod.name) == forced  # again would be in vain
+    await queue.patch(pod, {"metadata": {"$deleteFromPrimitiveList/finalizers": ["example.com/keep"]}})
+    assert await api.get(pod.namespace, pod.name) is None
+
+
 async def test_what_is_gone_is_released_and_deleted(api: PodApi, queue: Queue) -> None:
     pod = await queue.create()
     await queue.remove(pod)
@@ -273,6 +261,28 @@ async def test_the_runners_config_map_is_made_once_and_named_by_its_content(
     assert found["data"] == {"runner.py": "print(1)"}
     assert found["immutable"] is True
     assert [owner["uid"] for owner in found["metadata"]["ownerReferences"]] == [queue.ref.uid]
+
+
+async def test_a_config_map_that_exists_is_looked_for_only(
+    via_http: ApiSession, http_proxy: HttpProxy, queue: Queue
+) -> None:
+    api = PodApi(via_http)
+    name = await api.ensure_config_map(queue.ref, "runner.py", "print(1)")
+    assert await api.ensure_config_map(queue.ref, "runner.py", "print(1)") == name
+    assert [request.method for request in http_proxy.seen] == ["GET", "POST", "GET"]
+    http_proxy.faults.append(Fault(is_method("GET"), 404, "NotFound"))  # made since by someone else
+    assert await api.ensure_config_map(queue.ref, "runner.py", "print(1)") == name
+    assert http_proxy.seen[-1].method == "POST"
+
+
+async def test_a_config_map_that_was_deleted_is_made_again(
+    api: PodApi, session: ApiSession, queue: Queue
+) -> None:
+    name = await api.ensure_config_map(queue.ref, "runner.py", "print(1)")
+    path = f"/api/v1/namespaces/{queue.ref.namespace}/configmaps/{name}"
+    await session.request("DELETE", path)
+    assert await api.ensure_config_map(queue.ref, "runner.py", "print(1)") == name
+    assert (await session.request("GET", path))["data"] == {"runner.py": "print(1)"}
 
 
 async def test_events_of_one_reason_are_one_event(session: ApiSession, queue: Queue) -> None:

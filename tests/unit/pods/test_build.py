@@ -229,6 +229,14 @@ def test_the_runner_gets_its_command_file_and_class() -> None:
     ]
 
 
+def test_the_runner_is_told_where_the_template_wants_the_message() -> None:
+    pod = build(one_container(terminationMessagePath="/tmp/end$(A)"), runner=Runner("a:B", "c"))
+    assert pod["spec"]["containers"][0]["terminationMessagePath"] == "/tmp/end$(A)"
+    assert expanded(env_of(pod)["POPULATE_TERMINATION_LOG"], {"A": "a"}) == "/tmp/end$(A)"
+    plain = build(one_container(), runner=Runner("a:B", "c"))
+    assert "POPULATE_TERMINATION_LOG" not in env_of(plain)
+
+
 def test_without_a_runner_the_users_command_runs() -> None:
     main = build(one_container(command=["make"], args=["one"]))["spec"]["containers"][0]
     assert (main["command"], main["args"]) == (["make"], ["one"])

@@ -239,19 +239,6 @@ def test_a_disruption_tells_why_where_the_pod_does_not() -> None:
     assert view_of(build_raw(conditions=[condition], message="low on memory")).message == "low on memory"
 
 
-def test_deletion() -> None:
-    raw = build_raw()
-    raw["metadata"]["deletionTimestamp"] = END
-    assert view_of(raw).deleting_since == ENDED
-
-
-@pytest.mark.parametrize("finalizers", [None, [], ["example.com/other"]])
-def test_only_our_finalizer_counts(finalizers: list[str] | None) -> None:
-    raw = build_raw()
-    raw["metadata"]["finalizers"] = finalizers
-    assert not view_of(raw).has_finalizer
-
-
 def test_the_owner_reference_outranks_edited_labels() -> None:
     raw = build_raw()
     raw["metadata"]["labels"] = {"populate.datajoint.io/queue": "x", "populate.datajoint.io/queue-uid": "x"}
@@ -280,7 +267,7 @@ FIELDS = [
     *("metadata", "spec", "status", "labels", "annotations", "ownerReferences", "finalizers", "controller"),
     *("containers", "containerStatuses", "initContainerStatuses", "conditions", "resources", "limits"),
     *("state", "lastState", "waiting", "running", "terminated", "exitCode", "startedAt", "memory"),
-    *("name", "kind", "type", "phase", "creationTimestamp"),
+    *("name", "kind", "type", "phase", "creationTimestamp", "deletionGracePeriodSeconds"),
 ]
 
 anything: st.SearchStrategy[Any] = st.recursive(
