@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -35,9 +35,10 @@ _SQL_MODE = (
     "NO_ENGINE_SUBSTITUTION,ONLY_FULL_GROUP_BY"
 )
 _ACCESS = frozenset({1044, 1045, 1142, 1143, 1227, 1370, 1698, 1820, 1862, 3118, 3955, 4151})
-_UNREACHABLE = frozenset({1040, 1129, 1130, 1203, 2002, 2003, 2005, 2026, 2027, 2059, 2061}) | LOST
-_CROWDED = frozenset({1040, 1203})  # no connection is left, of the server's or of the account's
-_READ_ONLY = frozenset({1836, 1874, 3989})  # and 1290, which stands for many an option
+_NOT_READY = frozenset({1047})  # a Galera node that is outside its cluster; it still answers pings
+_UNREACHABLE = frozenset({1129, 1130, 2002, 2003, 2005, 2026, 2027, 2059, 2061, 3159}) | LOST | _NOT_READY
+_CROWDED = frozenset({1040, 1203, 1226})  # a limit of connections is reached, the server's or the account's
+_READ_ONLY = frozenset({1792, 1836, 1874, 3989})  # and 1290, which stands for many an option
 _FULL = frozenset({1021, 1114, 3675})
 _STORAGE = frozenset({1026, 1030})  # an error of the file system, told by its number
 # A peer that is gone without a word is noticed within about ten seconds, also in the middle of a statement,
@@ -45,6 +46,7 @@ _STORAGE = frozenset({1026, 1030})  # an error of the file system, told by its n
 _DEAD_PEER = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 10_000}
 _LONGEST_TEXT = 1000  # servers use 512 bytes; it goes into a condition, which the API server has to keep
 _MINIMUM = {"MySQL": (8, 0), "MariaDB": (10, 6)}
+_WHO = "SELECT CONNECTION_ID(), @@hostname, @@port, @@server_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,23 @@ class Address:
         return f"{self.user}@{self.host}:{self.port}"
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A session and its server as the server itself has them, which may be asked through a proxy.
+
+    `greeted` is the number that the other side greeted with. Proxies greet with numbers of their own.
+    """
+
+    number: int
+    greeted: int
+    server: tuple[Any, ...]
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether nobody with numbers of its own stands between."""
+        return self.number == self.greeted
+
+
 def connect(address: Address) -> Connection[Any]:
     """Open a connection: READ COMMITTED, strict, utf8mb4, autocommit until a transaction begins.
 
@@ -88,26 +107,11 @@ def connect(address: Address) -> Connection[Any]:
     Raises DatabaseUnreachable, AccessDenied or UnsupportedServer.
     """
     arguments = build_connect_arguments(address.tls)
-    timeouts = address.timeouts
     try:
         with driver_errors():
-            connection = pymysql.connect(
-                host=address.host,
-                port=address.port,
-                user=address.user,
-                password=address.password,
-                charset="utf8mb4",
-                autocommit=True,
-                sql_mode=_SQL_MODE,
-                init_command=f"SET SESSION wait_timeout = {timeouts.idle:d}",
-                connect_timeout=timeouts.connect,
-                # What listens there may be no database, and wait for us to speak first.
-                read_timeout=min(timeouts.connect, timeouts.read),
-                write_timeout=timeouts.write,
-                program_name="populate-operator",
-                **arguments,
-            )
+            connection = _log_in(address, arguments)
             connection.query("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+            connection._identity = identify(connection)  # type: ignore[attr-defined]  # kept for `identity_of`
     except (pymysql.err.Error, OSError) as error:
         raise explain(error, address) from error
     try:
@@ -115,9 +119,42 @@ def connect(address: Address) -> Connection[Any]:
     except UnsupportedServer:
         connection.close()
         raise
-    connection._read_timeout = timeouts.read  # type: ignore[attr-defined]  # it has no public name
+    connection._read_timeout = address.timeouts.read  # type: ignore[attr-defined]  # it has no public name
     _notice_dead_peer(connection._sock)  # type: ignore[attr-defined]  # nor has this
     return connection
+
+
+def _log_in(address: Address, arguments: Mapping[str, Any]) -> Connection[Any]:
+    timeouts = address.timeouts
+    return pymysql.connect(
+        host=address.host,
+        port=address.port,
+        user=address.user,
+        password=address.password.encode(),  # as MySQL's own clients send it; text would become latin-1
+        charset="utf8mb4",
+        autocommit=True,
+        init_command=f"SET SESSION sql_mode = '{_SQL_MODE}', SESSION wait_timeout = {timeouts.idle:d}",
+        connect_timeout=timeouts.connect,
+        # What listens there may be no database, and wait for us to speak first.
+        read_timeout=min(timeouts.connect, timeouts.read),
+        write_timeout=timeouts.write,
+        program_name="populate-operator",
+        **arguments,
+    )
+
+
+def identify(connection: Connection[Any]) -> Identity:
+    """Ask who is at the other end. Within a transaction this is the session that does the transaction."""
+    with driver_errors(), connection.cursor() as cursor:
+        cursor.execute(_WHO)
+        [(number, *server)] = cursor.fetchall()
+    return Identity(number, connection.thread_id(), tuple(server))  # type: ignore[no-untyped-call]
+
+
+def identity_of(connection: Connection[Any]) -> Identity:
+    """Who was at the other end when the connection was opened; nothing is asked."""
+    identity: Identity = connection._identity  # type: ignore[attr-defined]
+    return identity
 
 
 def _notice_dead_peer(connected: socket.socket) -> None:
@@ -173,12 +210,21 @@ def error_code(error: BaseException) -> int:
 
 def is_lost(error: BaseException) -> bool:
     """Whether the connection is gone, and with it the transaction unless it was being committed."""
-    return error_code(error) in LOST or (isinstance(error, OSError) and not isinstance(error, TimeoutError))
+    return error_code(error) in LOST or (isinstance(error, OSError) and not _is_our_timeout(error))
 
 
-def is_denied(error: BaseException) -> bool:
-    """Whether a privilege is missing. A connection keeps those of its schema: a new one may see more."""
-    return error_code(error) in _ACCESS
+def is_stale(error: BaseException) -> bool:
+    """Whether a new connection may fare better, although the server answers on this one.
+
+    A connection keeps the privileges of its schema. After a switchover it stays with the server that takes no
+    writes any more, while the same address leads a new one to the server that does.
+    """
+    code = error_code(error)
+    return code in _ACCESS or code in _NOT_READY or _is_read_only(code, _text(error))
+
+
+def _is_read_only(code: int, text: str) -> bool:
+    return code in _READ_ONLY or (code == 1290 and "read" in text and "only" in text)
 
 
 def is_answered(error: BaseException) -> bool:
@@ -192,24 +238,35 @@ def is_worth_another_try(error: BaseException) -> bool:
 
     Not after the client gave up waiting: the server may still be at work on the statement.
     """
-    timed_out = error_code(error) == 2013 and "timed out" in str(error.args[-1])
-    return error_code(error) in BUSY or (is_lost(error) and not timed_out)
+    return error_code(error) in BUSY or (is_lost(error) and not _is_our_timeout(error))
+
+
+def _is_our_timeout(error: BaseException) -> bool:
+    """Whether we gave up waiting. The kernel's word that a peer is dead, ETIMEDOUT, has an error number."""
+    if isinstance(error, TimeoutError):
+        return error.errno is None
+    text = _text(error)
+    return error_code(error) == CR.CR_SERVER_LOST and "timed out" in text and "[Errno" not in text
+
+
+def _text(error: BaseException) -> str:
+    return str(error.args[-1]) if error.args else type(error).__name__
 
 
 def explain(error: BaseException, address: Address) -> JobsError:
     """Turn a driver's error into one that says what to do."""
     code = error_code(error)
-    text = (str(error.args[-1]) if error.args else type(error).__name__)[:_LONGEST_TEXT]
+    text = _text(error)[:_LONGEST_TEXT]
     if code in _ACCESS:
         return AccessDenied(f"{address}: {text}; check the credentials and the account's privileges")
     if code in BUSY:
         return DatabaseBusy(f"{address}: {text}; it was retried in vain, try again later")
-    if code in _READ_ONLY or (code == 1290 and "read" in text and "only" in text):
+    if _is_read_only(code, text):
         return DatabaseReadOnly(f"{address}: {text}; make the server writable, or name one that is")
     if code in _FULL or (code in _STORAGE and re.search(r"\b28\b", text)):
         return DatabaseFull(f"{address}: {text}; make room on the server's disk")
     if code in _CROWDED:
-        return DatabaseUnreachable(f"{address}: {text}; close connections, or raise the limit of them")
+        return DatabaseUnreachable(f"{address}: {text}; close connections, or raise the limit")
     if code == 1049:
         return NoSuchSchema(f"{address}: {text}; create the schema, or correct its name")
     if code == 1146:

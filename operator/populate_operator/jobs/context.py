@@ -14,13 +14,15 @@ from populate_operator.jobs.discovery import discover_columns, discover_target, 
 from populate_operator.jobs.errors import AccessDenied, BadKey, BadKeySource, NoSuchTable, StatementRefused
 from populate_operator.jobs.identifiers import quote, quote_table
 from populate_operator.jobs.key_source import KeySource, Restricted, build_key_source
+from populate_operator.jobs.key_types import VALUE_REFUSED
 from populate_operator.jobs.keys import Key
 from populate_operator.jobs.relations import DECLARED_INDEX, Collation, Queue, Relation
 from populate_operator.jobs.target import Column, Target
 
 T = TypeVar("T")
 
-_VALUE_REFUSED = frozenset({1264, 1265, 1292, 1366, 1406})  # out of range, truncated, incorrect, too long
+# Not `@@`: a server that has done away with the option is one that has it on.
+_EXPLICIT_DEFAULTS = Statement("SHOW VARIABLES LIKE 'explicit_defaults_for_timestamp'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,14 @@ class Discovered:
             self._found = None
             return otherwise
 
+    def or_forget(self, work: Callable[[], T]) -> T:
+        """A target that is not there is missed at the next use too, whatever else of the queue is left."""
+        try:
+            return work()
+        except NoSuchTable:
+            self._found = None
+            raise
+
     def insert(self, key: Key, work: Callable[[Context], T]) -> T:
         """Work that may insert the job `key`, into a table that may have to be declared (again) for it.
 
@@ -95,7 +105,7 @@ class Discovered:
             self._found = None
             return work(self.declared())
         except StatementRefused as error:
-            if error.code not in _VALUE_REFUSED:
+            if error.code not in VALUE_REFUSED:
                 raise
             raise BadKey(f"the database cannot hold the key {key.json}: {error}") from error
 
@@ -129,7 +139,8 @@ def declare(database: Database, context: Context) -> None:
     Raises AccessDenied when the account may not.
     """
     try:
-        database.execute(build_declaration(context.target))
+        has_implicit = ("explicit_defaults_for_timestamp", "OFF") in database.fetch(_EXPLICIT_DEFAULTS)
+        database.execute(build_declaration(context.target, explicit_defaults=not has_implicit))
     except AccessDenied as error:
         name = f"{context.target.schema}.{context.target.jobs_table}"
         raise AccessDenied(f"the jobs table {name} cannot be created; grant CREATE on it: {error}") from error

@@ -19,9 +19,10 @@ from populate_operator.jobs.connection import (
     Timeouts,
     driver_errors,
     explain,
+    identify,
     is_answered,
-    is_denied,
     is_lost,
+    is_stale,
     is_worth_another_try,
 )
 from populate_operator.jobs.errors import CommitInDoubt, DatabaseUnreachable, JobsError
@@ -52,10 +53,9 @@ class Session:
     def __init__(self, connection: Connection[Any]) -> None:
         self.connection = connection
 
-    @property
-    def id(self) -> int:
-        """What CONNECTION_ID() returns."""
-        return int(self.connection.thread_id())  # type: ignore[no-untyped-call]
+    def ask_id(self) -> int:
+        """What CONNECTION_ID() is in this transaction; what the other side greeted with may be a proxy's."""
+        return identify(self.connection).number
 
     def execute(self, statement: Statement) -> int:
         """Run a statement; the number of rows that it changed."""
@@ -74,7 +74,7 @@ class Session:
     def stream(self, statement: Statement, size: int) -> Generator[Row, None, None]:
         """Rows of a query as they come, never more than `size` of them in memory."""
         self._use(statement)
-        with self.connection.cursor(SSCursor) as cursor:
+        with self.connection.cursor(SSCursor) as cursor, _left_unread(self.connection):
             with driver_errors():
                 cursor.execute(statement.sql, statement.parameters)
                 rows = cursor.fetchmany(size)
@@ -86,6 +86,21 @@ class Session:
     def _use(self, statement: Statement) -> None:
         if statement.schema is not None:
             self.connection.select_db(statement.schema)
+
+
+@contextmanager
+def _left_unread(connection: Connection[Any]) -> Iterator[None]:
+    """Shut the connection if its result is not read to the end.
+
+    Its cursor would read on: for as long as there are rows, or from a connection that is lost.
+    """
+    try:
+        yield
+    finally:
+        result = connection._result  # type: ignore[attr-defined]  # it has no public name
+        if result is not None and result.unbuffered_active:
+            result.unbuffered_active = False
+            connection._force_close()  # type: ignore[attr-defined]  # nor has this
 
 
 class Database:
@@ -167,11 +182,12 @@ class Database:
         """
         return self._retried(lambda: self._attempt(work, landed))
 
-    def stream(self, statement: Statement, size: int = 1000) -> Iterator[Row]:
+    def stream(self, statement: Statement, size: int = 1000) -> Generator[Row, None, None]:
         """Rows of a query as they come, never more than `size` of them in memory.
 
-        Holds a connection until the iterator is used up or closed. Retried until the first row is there,
-        so that a connection that died in the pool is not noticed; after that rows were handed out.
+        Holds a connection until it is used up or closed; rows that are left then are not read. Retried until
+        the first row is there, so that a connection that died in the pool is not noticed; after that rows
+        were handed out.
         """
         first, rows, loan = self._retried(lambda: self._open_stream(statement, size))
         try:
@@ -234,10 +250,10 @@ class Database:
         try:
             yield Session(connection)
         except BaseException as error:
-            if is_answered(error) and not is_denied(error) and _is_rolled_back(connection):
+            if is_answered(error) and not is_stale(error) and _is_rolled_back(connection):
                 self._pool.release(connection)
             else:
-                # Closing undoes whatever was begun, and an unfinished result set is not read to its end.
+                # Closing undoes whatever was begun.
                 self._pool.discard(connection)
             raise
         if connection.open:
@@ -252,7 +268,7 @@ class Database:
             try:
                 return work()
             except (pymysql.err.Error, OSError) as error:
-                if is_lost(error) or is_denied(error):
+                if is_lost(error) or is_stale(error):
                     self._pool.close_idle()
                 if is_last or not is_worth_another_try(error):
                     raise explain(error, self.address) from error

@@ -17,6 +17,7 @@ from populate_operator.jobs.database import Statement
 from populate_operator.jobs.discovery import JobsTableColumn
 from populate_operator.jobs.errors import IncompatibleJobsTable, NotAutoPopulated
 from populate_operator.jobs.identifiers import columns, quote, quote_table
+from populate_operator.jobs.key_types import is_timestamp
 from populate_operator.jobs.target import Column, Target
 
 
@@ -65,9 +66,10 @@ _NATIVE_OF_MARKER = {
 }
 
 
-def build_declaration(target: Target) -> Statement:
+def build_declaration(target: Target, *, explicit_defaults: bool = True) -> Statement:
     """CREATE TABLE IF NOT EXISTS for the job queue of `target`.
 
+    `explicit_defaults`: whether the server has explicit_defaults_for_timestamp on.
     Raises NotAutoPopulated when a key attribute has the name of a column of the jobs table itself.
     """
     names = [column.name for column in target.key_columns]
@@ -77,7 +79,7 @@ def build_declaration(target: Target) -> Statement:
             f"{target.schema}.{target.table} can have no job queue: its key attribute '{taken[0]}' has the "
             "name of a column of the jobs table; rename it in the foreign key"
         )
-    lines = [_line(_key_attribute(column)) for column in target.key_columns]
+    lines = [_line(_key_attribute(column, explicit_defaults)) for column in target.key_columns]
     lines += [_line(attribute) for attribute in _ATTRIBUTES]
     lines.append(f"PRIMARY KEY ({columns(names)})")
     lines.append("index (`status`,`priority`,`scheduled_time`)")
@@ -104,6 +106,12 @@ def check_layout(target: Target, found: Sequence[JobsTableColumn], *, has_index:
             _refuse(name, f"it has no column '{attribute.name}'")
         if _plain_type(column.type) != _plain_type(attribute.type):
             _refuse(name, f"its column '{attribute.name}' is {column.type}, not {attribute.type}")
+        if column.is_key and "on update" in column.extra.lower():
+            _refuse(
+                name,
+                f"its key attribute '{column.name}' changes whenever a job does (ON UPDATE): it is a "
+                "timestamp that was declared while the server's explicit_defaults_for_timestamp is off",
+            )
         if column.is_nullable != attribute.is_nullable:
             _refuse(name, f"its column '{attribute.name}' differs in whether it may be NULL")
     if by_name:
@@ -119,11 +127,13 @@ def _refuse(name: str, difference: str) -> NoReturn:
     )
 
 
-def _key_attribute(column: Column) -> _Attribute:
+def _key_attribute(column: Column, explicit_defaults: bool = True) -> _Attribute:
     marker = column.marker
     if marker is None or marker.startswith("<"):
         type_ = _without_width(column.type)
-        return _Attribute(column.name, type_, "NOT NULL", type_ if _CORE.match(type_) else "")
+        # Without a default of its own the server would let the key change whenever the job does.
+        default = "" if explicit_defaults or not is_timestamp(type_) else " DEFAULT '2000-01-01 00:00:00'"
+        return _Attribute(column.name, type_, f"NOT NULL{default}", type_ if _CORE.match(type_) else "")
     return _Attribute(column.name, _NATIVE_OF_MARKER.get(marker, marker), "NOT NULL", marker)
 
 

@@ -25,6 +25,7 @@ class JobsTableColumn(Column):
 
     is_nullable: bool
     is_key: bool
+    extra: str  # `on update ...`, and more
 
 
 def discover_target(database: Database, schema: str, name: str) -> Target:
@@ -119,13 +120,15 @@ def discover_columns(database: Database, schema: str, table: str) -> tuple[JobsT
     rows = database.fetch(
         Statement(
             "SELECT column_name, column_type, column_comment, character_set_name, collation_name, "
-            "is_nullable, column_key FROM information_schema.columns "
+            "is_nullable, column_key, extra FROM information_schema.columns "
             "WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position",
             (schema, table),
         )
     )
     return tuple(
-        JobsTableColumn(row[0], _text(row[1]), row[2], row[3], row[4], row[5] == "YES", row[6] == "PRI")
+        JobsTableColumn(
+            row[0], _text(row[1]), row[2], row[3], row[4], row[5] == "YES", row[6] == "PRI", row[7]
+        )
         for row in rows
     )
 

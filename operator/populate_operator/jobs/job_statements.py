@@ -42,6 +42,8 @@ CLAIMED_COLUMNS = (
     "pid",
     "connection_id",
 )
+# Seconds since 1970. Not an age, which would make another time of it at each look.
+_COMPLETED_AT = "UNIX_TIMESTAMP(`completed_time`)"
 _RESERVED_SECONDS = "TIMESTAMPDIFF(MICROSECOND, `reserved_time`, CURRENT_TIMESTAMP(6)) / 1000000"
 URGENCY = "`priority`, `scheduled_time`"
 
@@ -68,7 +70,7 @@ def build_select_jobs(
 ) -> Statement:
     """Whole jobs; `tail` may order, limit and lock them."""
     return Statement(
-        f"SELECT {columns(queue.names)}, {columns(JOB_COLUMNS)}, {_RESERVED_SECONDS} "
+        f"SELECT {columns(queue.names)}, {columns(JOB_COLUMNS)}, {_RESERVED_SECONDS}, {_COMPLETED_AT} "
         f"FROM {queue.jobs.sql} WHERE {where}{tail}",
         parameters,
         schema,
@@ -89,10 +91,15 @@ def build_count(queue: Queue, where: str, parameters: tuple[Any, ...], tail: str
     )
 
 
-def build_claim(queue: Queue, limit: int, scope: Statement) -> Statement:
-    """Lock the most urgent due jobs that nobody else has locked; `scope` is a further condition."""
+def build_claim(queue: Queue, limit: int, scope: Statement, timestamps: Sequence[str] = ()) -> Statement:
+    """Lock the most urgent due jobs that nobody else has locked; `scope` is a further condition.
+
+    The last column says whether the text of each of `timestamps`, attributes of that type, means its moment.
+    """
+    kept = (f"UNIX_TIMESTAMP({t}) = UNIX_TIMESTAMP(CAST({t} AS DATETIME(6)))" for t in map(quote, timestamps))
     return Statement(
-        f"SELECT {columns((*queue.names, *CLAIMED_COLUMNS))} FROM {_by_urgency(queue)} "
+        f"SELECT {columns((*queue.names, *CLAIMED_COLUMNS))}, {_COMPLETED_AT}, "
+        f"{' AND '.join(kept) or 'TRUE'} FROM {_by_urgency(queue)} "
         f"WHERE `status` = 'pending' AND `scheduled_time` <= CURRENT_TIMESTAMP(3){_and(scope)} "
         f"ORDER BY {URGENCY} LIMIT {limit:d} FOR UPDATE SKIP LOCKED",
         scope.parameters,
@@ -192,12 +199,16 @@ def build_update_job(queue: Queue, key: Sequence[Any], values: Mapping[str, Valu
 
 
 def build_insert_job(queue: Queue, key: Sequence[Any], values: Mapping[str, Value]) -> Statement:
-    """Insert one job."""
+    """Insert one job unless there is one of this key."""
     expressions = ["%s"] * len(key) + [expression for expression, _ in values.values()]
     own = tuple(parameter for _, given in values.values() for parameter in given)
     names = columns((*queue.names, *values))
-    sql = f"INSERT INTO {queue.jobs.sql} ({names}) VALUES ({', '.join(expressions)})"
-    return Statement(sql, (*key, *own))
+    first = quote(queue.names[0])
+    return Statement(
+        f"INSERT INTO {queue.jobs.sql} ({names}) VALUES ({', '.join(expressions)}) "
+        f"ON DUPLICATE KEY UPDATE {first} = {first}",
+        (*key, *own),
+    )
 
 
 def build_find_job(queue: Queue, key: Sequence[Any]) -> Statement:

@@ -59,16 +59,24 @@ def read_restrictions(keys: KeySchema, restrictions: Sequence[Restriction]) -> R
 
 
 @dataclass(frozen=True, slots=True)
+class Tables:
+    """What the key attributes are read from: `selected` are their columns, `sql` stands behind FROM."""
+
+    selected: tuple[str, ...]
+    sql: str
+
+
+@dataclass(frozen=True, slots=True)
 class KeySource:
     """A SELECT that yields the key attributes.
 
-    `from_clause` stands behind FROM, `selected` are the qualified key attributes. `is_default`: the join
-    of the parents, which yields no key twice.
+    `keys` yields them; `whole` shows to restrictions all that they may name beside them. `is_default`: the
+    join of the parents, which yields no key twice.
     """
 
     names: tuple[str, ...]
-    selected: tuple[str, ...]
-    from_clause: str
+    keys: Tables
+    whole: Tables
     is_default: bool
 
     def restrict(self, restrictions: Restricted) -> Relation:
@@ -78,10 +86,11 @@ class KeySource:
         parents (or of the SELECT), as in DataJoint.
         """
         outer, inner = restrictions.split(self.names)
+        tables = self.whole if inner.sql else self.keys
         keys = ", ".join(
-            f"{column} AS {quote(name)}" for column, name in zip(self.selected, self.names, strict=True)
+            f"{column} AS {quote(name)}" for column, name in zip(tables.selected, self.names, strict=True)
         )
-        sql = f"(SELECT {keys} FROM {self.from_clause}{_where(inner)})"
+        sql = f"(SELECT {keys} FROM {tables.sql}{_where(inner)})"
         if outer.sql:
             sql = f"(SELECT {columns(self.names)} FROM {sql} AS `restricted`{_where(outer)})"
         return Relation(sql, (*inner.parameters, *outer.parameters))
@@ -94,18 +103,36 @@ def build_key_source(target: Target, select: str | None = None) -> KeySource:
     """
     names = target.keys.names
     if select is None:
-        selected, from_clause = _join_parents(target.parents, names)
-        return KeySource(names, selected, from_clause, is_default=True)
+        keys, whole = _join_keys(target.parents, names), _join_whole(target.parents, names)
+        return KeySource(names, keys, whole, is_default=True)
     text = read_select(select, names)
     selected = tuple(f"`key_source`.{quote(name)}" for name in names)
-    return KeySource(names, selected, f"({text}) AS `key_source`", is_default=False)
+    tables = Tables(selected, f"({text}) AS `key_source`")
+    return KeySource(names, tables, tables, is_default=False)
 
 
-def _join_parents(parents: Sequence[ForeignKey], names: Sequence[str]) -> tuple[tuple[str, ...], str]:
-    """The key attributes, and the natural join of the parents under the child's names.
+def _join_keys(parents: Sequence[ForeignKey], names: Sequence[str]) -> Tables:
+    """The join of the parents on nothing but the key attributes that they share.
 
-    Source: `datajoint.AutoPopulate.key_source`. A parent whose attributes are not renamed stands under
-    its own name, so that restrictions can name its other columns.
+    Source: `datajoint.AutoPopulate.key_source`, which joins the parents' primary keys alone. Not by USING,
+    for which a parent's other columns count too, and one with the name of another parent's key is ambiguous.
+    """
+    origin: dict[str, str] = {}  # attribute -> the column that it is selected from
+    clause = ""
+    for number, parent in enumerate(parents):
+        alias = quote(f"parent{number}")
+        source = f"{quote_table(parent.schema, parent.table)} AS {alias}"
+        own = {child: f"{alias}.{quote(column)}" for child, column in parent.attributes}
+        shared = [f"{origin[child]} = {own[child]}" for child in own if child in origin]
+        clause += f" JOIN {source} ON {' AND '.join(shared) or 'TRUE'}" if clause else source
+        origin = own | origin
+    return Tables(tuple(origin[name] for name in names), clause)
+
+
+def _join_whole(parents: Sequence[ForeignKey], names: Sequence[str]) -> Tables:
+    """The natural join of whole parents under the child's names, for restrictions that name other columns.
+
+    A parent whose attributes are not renamed stands under its own name, so that they can.
     """
     origin: dict[str, str] = {}  # attribute -> the source that it is selected from
     clause = ""
@@ -116,7 +143,7 @@ def _join_parents(parents: Sequence[ForeignKey], names: Sequence[str]) -> tuple[
         clause += f" JOIN {source}{using}" if clause else source
         for child, _ in parent.attributes:
             origin.setdefault(child, name)
-    return tuple(f"{origin[name]}.{quote(name)}" for name in names), clause
+    return Tables(tuple(f"{origin[name]}.{quote(name)}" for name in names), clause)
 
 
 def _parent_source(parent: ForeignKey, number: int) -> tuple[str, str]:

@@ -20,6 +20,10 @@ from uuid import UUID
 KeyValue: TypeAlias = int | float | str | bytes | Decimal | date | datetime | timedelta | UUID
 JsonValue: TypeAlias = str | int | float
 
+# The server's words for a value that a key column cannot hold: 1048 NULL, 1264 out of range, 1265 and 1292
+# not of its type, 1366 not in its character set, 1406 too long.
+VALUE_REFUSED = frozenset({1048, 1264, 1265, 1292, 1366, 1406})
+
 _EXACT = Context(prec=65)  # the most digits that a decimal column can have
 
 
@@ -226,6 +230,11 @@ def key_type_of(column_type: str, marker: str | None) -> KeyType | None:
         scale = re.search(r"\(\d+,\s*(\d+)\)", column_type)
         return FixedPoint(int(scale[1]) if scale else 0)
     return _SIMPLE[name]() if name in _SIMPLE else None
+
+
+def is_timestamp(column_type: str) -> bool:
+    """Whether a column keeps moments: where clocks are changed, one text stands for two of them, or none."""
+    return column_type.lower().startswith("timestamp")
 
 
 def _duration(text: str) -> timedelta:

@@ -14,12 +14,15 @@ from populate_operator.jobs.connection import Address, connect, is_alive
 from populate_operator.jobs.errors import DatabaseUnreachable
 
 _IDLE_SECONDS = 1.0  # after this an idle connection is proved alive before it is used
+# More than the operator has threads for database calls by default, so that none of them waits for another's
+# connection, and far less than the 151 that a server grants. They are opened only when so many are needed.
+_SIZE = 32
 
 
 class Pool:
     """At most `size` connections to one address. Safe to use from any thread, and after a fork."""
 
-    def __init__(self, address: Address, size: int = 10) -> None:
+    def __init__(self, address: Address, size: int = _SIZE) -> None:
         self.address = address
         self._size = size
         self._process = os.getpid()
@@ -35,15 +38,17 @@ class Pool:
     def acquire(self) -> Connection[Any]:
         """A live connection, opened if none is idle.
 
-        Raises DatabaseUnreachable when all are in use for longer than the connect timeout, and what
+        Raises DatabaseUnreachable when all stay in use for longer than a statement may take, and what
         `connect` raises.
         """
         if self._process != os.getpid():  # a forked child must not talk over its parent's sockets
             self._process = os.getpid()
             self._reset()
-        if not self._slots.acquire(timeout=self.address.timeouts.connect):
+        patience = self.address.timeouts.read
+        if not self._slots.acquire(timeout=patience):
             raise DatabaseUnreachable(
-                f"{self.address}: all {self._size} connections are in use; try again, or lower the load"
+                f"{self.address}: none of this program's {self._size} connections became free for "
+                f"{patience:g} s; that is no fault of the database: try again, or make fewer calls at once"
             )
         try:
             connection = self._reuse() or connect(self.address)
@@ -69,6 +74,7 @@ class Pool:
             if is_fresh or is_alive(connection, self.address.timeouts.connect):
                 return connection
             _close(connection)
+            self.close_idle()  # each of them would cost a timeout of its own where the network is gone
 
     def release(self, connection: Connection[Any]) -> None:
         """Give back a connection that is outside any transaction."""

@@ -11,6 +11,7 @@ from populate_operator.jobs.batches import batches
 from populate_operator.jobs.context import Context
 from populate_operator.jobs.database import Database, Row, Statement
 from populate_operator.jobs.errors import BadKeySource, StatementRefused
+from populate_operator.jobs.key_types import VALUE_REFUSED
 from populate_operator.jobs.relations import Relation
 
 _PAGE = 10_000  # keys read at once: bounds memory
@@ -69,6 +70,8 @@ def add_new(database: Database, context: Context, source: Relation, *, priority:
     try:
         return database.execute(statement)
     except StatementRefused as error:
+        if error.code not in VALUE_REFUSED:
+            raise
         raise BadKeySource(f"the key source yields keys that the queue cannot hold: {error}") from error
 
 

@@ -10,18 +10,16 @@ from datetime import datetime
 from populate_operator.jobs import job_statements as statements
 from populate_operator.jobs.batches import batches
 from populate_operator.jobs.context import Context
-from populate_operator.jobs.database import Database, Session, Statement
+from populate_operator.jobs.database import Database, Row, Session, Statement
 from populate_operator.jobs.errors import BadKey, StatementRefused
 from populate_operator.jobs.job_statements import NOT_ENDED, Value, value
+from populate_operator.jobs.key_types import VALUE_REFUSED, is_timestamp
 from populate_operator.jobs.keys import Key
 from populate_operator.jobs.rows import Fence, Job, read_claimed, read_job
 
 Hosts = Sequence[str] | Callable[[Key, int], str]
 
 _BATCH = 500
-# The server's words for a value that a column cannot hold: 1264 out of range, 1265 and 1292 not of its type,
-# 1366 not in its character set, 1406 too long.
-_NO_VALUE = frozenset({1264, 1265, 1292, 1366, 1406})
 _NAME_LENGTH, _VERSION_LENGTH = 255, 64  # characters that the columns hold
 
 
@@ -30,7 +28,8 @@ def reserve_one(database: Database, context: Context, key: Key) -> bool:
     statement = statements.build_reserve(context.queue, key.parameters, platform.node(), os.getpid())
 
     def reserve(session: Session) -> tuple[bool, int]:
-        return session.execute(statement) == 1, session.id
+        reserved = session.execute(statement) == 1
+        return reserved, session.ask_id() if reserved else 0
 
     def has_landed(session: Session, result: tuple[bool, int]) -> bool:
         reserved, connection_id = result
@@ -47,12 +46,18 @@ def reserve_one(database: Database, context: Context, key: Key) -> bool:
 def reserve_due(
     database: Database, context: Context, limit: int, scope: Statement, owner: str, hosts: Hosts, version: str
 ) -> list[Job]:
-    """Reserve up to `limit` due jobs, the most urgent first, each under a fence of its own."""
+    """Reserve up to `limit` due jobs, the most urgent first, each under a fence of its own.
+
+    Raises BadKey for a job whose key, as text, is that of another.
+    """
+    timestamps = [column.name for column in context.target.key_columns if is_timestamp(column.type)]
+    claim = statements.build_claim(context.queue, limit, scope, timestamps)
 
     def reserve(session: Session) -> list[Job]:
-        found = session.fetch(statements.build_claim(context.queue, limit, scope))
+        found = session.fetch(claim)
         if not found:
             return []
+        _refuse_ambiguous(context, found, timestamps)
         now: datetime = session.fetch(Statement("SELECT CURRENT_TIMESTAMP(3)"))[0][0]
         common, name_host = (now, owner, version[-_VERSION_LENGTH:]), _naming(hosts)
         jobs = [read_claimed(context.target.keys, row, name_host, common) for row in found]
@@ -70,6 +75,21 @@ def reserve_due(
         )
 
     return database.transaction(reserve, landed=has_landed)
+
+
+def _refuse_ambiguous(context: Context, found: Sequence[Row], timestamps: Sequence[str]) -> None:
+    """The last column of a claim says whether the row is found by its key again, to be written and settled.
+
+    One that is not would write to the job of the other moment, which may be somebody's.
+    """
+    for row in found:
+        if not row[-1]:
+            key = context.target.keys.from_row(row).json
+            raise BadKey(
+                f"the job {key} of {context.queue.jobs.sql} cannot be reserved: {', '.join(timestamps)} is a "
+                "timestamp in the hour that the end of summer time repeats, and its text means the other of "
+                "the two moments; leave that hour out by a restriction, or use datetime"
+            )
 
 
 def take_back(
@@ -95,17 +115,19 @@ def take_back(
         found = _lock(session, context, [key])
         if not found:
             new = wanted | {"priority": value(priority)}
-            return session.execute(statements.build_insert_job(context.queue, key.parameters, new)) == 1
+            if session.execute(statements.build_insert_job(context.queue, key.parameters, new)) == 1:
+                return True
+            found = _lock(session, context, [key])  # what others inserted since, a refresh for one
+        if not found or found[0].status == "ignore":
+            return False
         if found[0].status == "reserved":
             return found[0].fence == fence
-        if found[0].status == "ignore":
-            return False
         return session.execute(statements.build_update_job(context.queue, key.parameters, wanted)) == 1
 
     try:
         return database.transaction(take)
     except StatementRefused as error:
-        if error.code in _NO_VALUE:
+        if error.code in VALUE_REFUSED:
             raise BadKey(f"{key!r:.200} does not fit the queue's columns: {error}") from error
         raise
 

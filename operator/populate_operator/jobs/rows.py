@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
 from populate_operator.jobs.blobs import unpack_text
@@ -41,6 +42,7 @@ class Job:
     connection_id: int  # what `Release.carry` left, else the session of the worker that reserved it
     version: str
     reserved_seconds: float | None  # how long ago it was reserved, by the database's clock
+    completed_at: datetime | None  # `completed_time` in UTC, and with that zone
 
     @property
     def attempt(self) -> int:
@@ -56,9 +58,10 @@ class Job:
 def read_job(keys: KeySchema, row: Sequence[Any]) -> Job:
     """A job from a row of `job_statements.build_select_jobs`."""
     rest = list(row[len(keys.attributes) :])
-    stack, age = rest[8], rest[14]
+    stack, age, completed = rest[8], rest[14], rest[15]
     rest[8] = None if stack is None else _readable(stack)
     rest[14] = None if age is None else float(age)
+    rest[15] = _moment(completed)
     return Job(keys.from_row(row), *rest)
 
 
@@ -73,7 +76,7 @@ def read_claimed(
     `name_host` is asked with the key and the attempt; `common`: time, owner, version.
     """
     key, own = keys.from_row(row), row[len(keys.attributes) :]
-    priority, created, scheduled, completed, duration, message, stack, attempts, connection_id = own
+    priority, created, scheduled, completed, duration, message, stack, attempts, connection_id, at, _ = own
     reserved, owner, version = common
     return Job(
         key=key,
@@ -92,7 +95,13 @@ def read_claimed(
         connection_id=connection_id,
         version=version,
         reserved_seconds=0.0,
+        completed_at=_moment(at),
     )
+
+
+def _moment(seconds: Decimal | None) -> datetime | None:
+    """From seconds since 1970."""
+    return None if seconds is None else datetime.fromtimestamp(float(seconds), UTC)
 
 
 def _readable(stack: bytes) -> str:

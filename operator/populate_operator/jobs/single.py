@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from populate_operator.jobs import job_statements as statements
 from populate_operator.jobs.blobs import pack_text
 from populate_operator.jobs.context import Context
-from populate_operator.jobs.database import Database
+from populate_operator.jobs.database import Database, Session
 from populate_operator.jobs.job_statements import NOW, Value, value
 from populate_operator.jobs.keys import Key
 from populate_operator.jobs.settlements import fit_message
@@ -18,7 +18,16 @@ from populate_operator.jobs.settlements import fit_message
 
 def drop(database: Database, context: Context, key: Key, duration: float | None) -> bool:
     """Delete a completed job, its `duration` with it; whether it was there."""
-    return database.execute(statements.build_delete_jobs(context.queue, [key.parameters])) == 1
+    queue, keys = context.queue, [key.parameters]
+
+    def delete(session: Session) -> bool:
+        return session.execute(statements.build_delete_jobs(queue, keys)) == 1
+
+    def has_landed(session: Session, deleted: bool) -> bool:
+        return not deleted or not session.fetch(statements.build_lock(queue, keys))
+
+    # A transaction, since a deletion that is repeated says that there was nothing.
+    return database.transaction(delete, landed=has_landed)
 
 
 def keep(database: Database, context: Context, key: Key, duration: float | None) -> bool:

@@ -129,11 +129,9 @@ class JobTable:
         return count_populated(self.database, context, context.restrict(self._restricted()))
 
     def in_target(self, keys: Iterable[Mapping[str, Any]]) -> set[Key]:
-        """Those of `keys` that the target has, by the target's own equality.
-
-        Raises BadKey.
-        """
-        return find_in_target(self.database, self._found.get(), [self.key(key) for key in keys])
+        """Those of `keys` that the target has, by the target's own equality. Raises BadKey, NoSuchTable."""
+        typed = [self.key(key) for key in keys]
+        return self._found.or_forget(lambda: find_in_target(self.database, self._found.get(), typed))
 
     def next_due(self) -> float | None:
         """Seconds until the first pending job may start: 0.0 if one may now, None if none is pending."""
@@ -244,7 +242,7 @@ class JobTable:
         a settlement has to present. `user` becomes `owner`, `pid` the number of the attempt, `version` the
         last 64 characters of `version`. When the commit's answer is lost, the fences are read back.
 
-        Returns the reserved jobs. Raises CommitInDoubt.
+        Returns the reserved jobs. Raises CommitInDoubt, and BadKey for a job whose key is taken for another.
         """
         count = limit if callable(hosts) else min(limit, len(hosts))
         if count <= 0:

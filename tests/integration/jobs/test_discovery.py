@@ -2,10 +2,12 @@
 
 - by class and by SQL name, Computed and Imported
 - Manual, Lookup, Part, absent tables, absent schemas, no foreign key, keys of no use
-- a table that is declared later, or dropped and declared anew with another key
+- a table that is declared later, or dropped, and declared anew with another key
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import datajoint as dj
 import pytest
@@ -110,6 +112,27 @@ def test_a_table_that_is_declared_anew_with_another_key(pipeline: Pipeline) -> N
     pipeline.declare(dj.Computed, "Segmentation", "-> Method")
     assert jobs.refresh()["added"] == 1
     assert [dict(job.key) for job in jobs.pending] == [{"method": "otsu"}]
+
+
+def test_a_target_that_is_dropped_without_its_queue_is_missed_from_then_on(pipeline: Pipeline) -> None:
+    """DataJoint's own `Table.drop()` leaves the queue, from which alone nobody can tell."""
+    segmentation = build_imaging(pipeline)
+    jobs = pipeline.jobs("Segmentation")
+    jobs.refresh()
+    [job] = jobs.reserve_many(1, owner="o", hosts=["pod"])
+    segmentation().drop()
+    assert pipeline.query(f"SHOW TABLES IN `{pipeline.name}` LIKE '~~%%'") == [("~~segmentation",)]
+    uses: list[Callable[[], object]] = [
+        lambda: jobs.in_target([job.key]),
+        lambda: list(jobs.owned("o")),
+        jobs.next_due,
+        lambda: jobs.target,
+    ]
+    for use in uses:
+        with pytest.raises(NoSuchTable, match="segmentation"):
+            use()
+    pipeline.declare(dj.Computed, "Segmentation", "-> Subject\n-> Method")
+    assert [one.key for one in jobs.owned("o")] == [job.key]
 
 
 def test_secondary_foreign_keys_and_those_half_in_the_key_are_no_parents(pipeline: Pipeline) -> None:

@@ -4,7 +4,7 @@
   sorting, no temporary table
 - when the next job is due is read from that index alone
 - a refresh walks one table and looks the others up by their primary keys, one row for one key; a key source
-  of two parents too
+  of several parents too
 - a settlement locks its jobs by the primary key
 """
 
@@ -138,6 +138,30 @@ def test_refresh_of_two_parents_looks_rows_up_by_primary_key(database: Database)
         steps = {step.table: step for step in explain(database, statement) if step.table != JOBS}
         for alias in [alias for alias in ("j", "t") if alias in steps and alias != next(iter(steps))]:
             assert (steps[alias].access, steps[alias].key) == ("eq_ref", "PRIMARY"), (statement.sql, steps)
+
+
+def test_parents_that_share_attributes_are_joined_by_primary_key(database: Database) -> None:
+    sides = [("left_side", "x INT", "x"), ("right_side", "y INT", "y"), ("pair", "x INT, y INT", "x, y")]
+    with database.connect() as connection:
+        for name, columns, key in sides:
+            rows(connection, f"CREATE TABLE {name} ({columns}, z INT, PRIMARY KEY ({key})) ENGINE=InnoDB")
+        references = ", ".join(f"FOREIGN KEY ({key}) REFERENCES {name} ({key})" for name, _, key in sides)
+        rows(
+            connection,
+            f"CREATE TABLE __work (x INT, y INT, PRIMARY KEY (x, y), {references}) ENGINE=InnoDB",
+        )
+        numbers = [(number, number) for number in range(500)]
+        with connection.cursor() as cursor:
+            cursor.executemany("INSERT INTO left_side VALUES (%s, %s)", numbers)
+            cursor.executemany("INSERT INTO right_side VALUES (%s, %s)", numbers)
+            cursor.executemany("INSERT INTO pair VALUES (%s, %s, 1)", numbers)
+        assert queue(database).refresh()["added"] == 500
+        rows(connection, "ANALYZE TABLE left_side, right_side, pair, __work, `~~work`")
+
+    for statement in joins_of_refresh(queue(database)):
+        first, *others = [step for step in explain(database, statement) if step.table != JOBS]
+        for step in others:
+            assert (step.key, step.access in ("ref", "eq_ref")) == ("PRIMARY", True), (first, others)
 
 
 def test_settlements_lock_by_primary_key(filled: Database) -> None:

@@ -1,7 +1,8 @@
 """The default key source yields the keys that DataJoint's own yields; a SELECT takes its place.
 
-- one parent, several, composite, shared attributes, renamed once, twice and beside the original,
-  parents in other schemas, further attributes, chains of computed tables
+- one parent, several, composite, shared attributes, renamed once, twice and beside the original, parents
+  with other columns of the names of keys, parents in other schemas, further attributes, chains of computed
+  tables
 - a class's own key source, printed by `make_sql()`, with restrictions, unions and percent signs
 - restrictions, over the key and over columns of the parents, as DataJoint reads them
 - what the server refuses is reported as a bad key source
@@ -34,11 +35,15 @@ class Lab(Pipeline):
         session = self.declare(dj.Manual, "Session", "-> Subject\nsession: int16\n---\nnote: varchar(20)")
         param = self.declare(dj.Lookup, "Param", "param: varchar(20)\n---\nage: int32")
         pair = self.declare(dj.Manual, "Pair", "-> Param\n-> Param.proj(other='param')")
+        habit = self.declare(dj.Manual, "Habit", "-> Subject\n---\nparam: varchar(20)\nsession: int16")
+        trial = self.declare(dj.Manual, "Trial", "-> Subject\n-> Param")
         self.declare(dj.Manual, "Nothing", "nothing: int32")
         subject.insert([(number, number * 10) for number in range(4)])
         session.insert([(1, 1, "a%b"), (1, 2, "a"), (2, 1, "it's")])
         param.insert([("p", 1), ("q", 2), ("it's", 3)])
         pair.insert([("p", "q"), ("q", "q"), ("it's", "p")])
+        habit.insert([(1, "q", 9), (2, "none", 1)])
+        trial.insert([(1, "p"), (2, "q"), (3, "q")])
         self._names = (f"Derived{number}" for number in count())
 
     def derive(self, definition: str, tier: type = dj.Computed, **members: Any) -> Any:
@@ -72,6 +77,10 @@ DEFINITIONS = {
     "renamed onto what another parent has": "-> Pair\n-> Param.proj(other='param')",
     "renamed parents that share": "-> Session.proj(s='subject')\n-> Subject.proj(s='subject')",
     "swapped": "-> Pair.proj(param='other', other='param')",
+    "a key that another parent has beside its own": "-> Habit\n-> Param\n-> Trial",
+    "the same in another order": "-> Param\n-> Habit\n-> Trial",
+    "a column of the one is a key of the other": "-> Habit\n-> Session",
+    "one of its own between them": "-> Habit\n-> Session\n-> Trial\n-> Param.proj(other='param')",
     "an attribute of its own": "-> Subject\ntrial: int16\n-> Param",
     "a secondary foreign key": "-> Subject\n---\n-> Param",
 }

@@ -1,7 +1,7 @@
 """A connection breaks at the COMMIT, and nobody knows whether it was done.
 
-For reserve, reserve_many, each settlement, take_back and refresh, whether the server never saw the COMMIT,
-did it and could not say so, or does it only after the client is already asking again:
+For reserve, complete, reserve_many, each settlement, take_back and refresh, whether the server never saw the
+COMMIT, did it and could not say so, or does it only after the client is already asking again:
 - the caller is told the truth, and no job is claimed twice, lost, or settled twice
 - the same without a proxy's help: what was settled once is not settled again under the same fence
 """
@@ -105,6 +105,12 @@ def test_a_batch_is_reserved_once(table: JobTable, through_proxy: Callable[..., 
     }
     assert {job.attempt for job in jobs} == {1}
     assert table.pending.count() == KEYS - 10
+
+
+def test_complete_tells_the_truth(table: JobTable, through_proxy: Callable[..., Any]) -> None:
+    assert through_proxy(lambda ours: ours.complete({"item_id": 3})) is True
+    assert sorted(jobs_by_key(table)) == [number for number in range(KEYS) if number != 3]
+    assert table.complete({"item_id": 3}) is False
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 - delay and priority of new jobs, by the database's clock
 - stale, vanished, done and orphaned jobs, each left alone for every reason not to touch it
 - keep_completed
+- what the server refuses for a reason that is none of the key source
 - nothing to do; many pages; refreshes at the same time
 """
 
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from populate_operator.jobs import Complete, Error, Job, JobTable
+from populate_operator.jobs import Complete, Error, Job, JobTable, StatementRefused
 from tests.integration.jobs.pipelines import Pipeline, build_imaging
 
 
@@ -50,6 +51,18 @@ def test_new_jobs_have_the_priority_and_delay_asked_for(imaging: Pipeline) -> No
     assert (past.scheduled_time - past.created_time).total_seconds() == pytest.approx(-1, abs=0.002)
     assert jobs.pending.due().count() == 3
     assert jobs.pending.scheduled().keys() == [key(1)]
+
+
+def test_a_refusal_for_another_reason_is_not_blamed_on_the_keys(pipeline: Pipeline) -> None:
+    build_imaging(pipeline)
+    jobs = pipeline.jobs("Segmentation")
+    jobs.refresh("FALSE")
+    pipeline.query(
+        f"CREATE TRIGGER `{pipeline.name}`.closed BEFORE INSERT ON `{pipeline.name}`.`~~segmentation` "
+        "FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'closed for the night'"
+    )
+    with pytest.raises(StatementRefused, match="closed for the night"):
+        jobs.refresh()
 
 
 @pytest.mark.parametrize("priority", [-129, 128, 200])

@@ -23,7 +23,13 @@ from populate_operator.jobs import (
     Tls,
     UnsupportedServer,
 )
-from populate_operator.jobs.connection import Address, check_server_version, explain, is_worth_another_try
+from populate_operator.jobs.connection import (
+    Address,
+    check_server_version,
+    explain,
+    is_stale,
+    is_worth_another_try,
+)
 from populate_operator.jobs.tls import build_connect_arguments
 
 ADDRESS = Address("db.example", 3306, "ada", "secret", Tls(), Timeouts())
@@ -53,9 +59,13 @@ def test_servers_that_are_too_old(version: str) -> None:
         (pymysql.err.OperationalError(1213, "Deadlock found"), DatabaseBusy),
         (pymysql.err.OperationalError(1205, "Lock wait timeout exceeded"), DatabaseBusy),
         (pymysql.err.OperationalError(1040, "Too many connections"), DatabaseUnreachable),
+        (pymysql.err.OperationalError(1226, "exceeded 'max_user_connections'"), DatabaseUnreachable),
+        (pymysql.err.OperationalError(3159, "require_secure_transport=ON"), DatabaseUnreachable),
+        (pymysql.err.OperationalError(1047, "WSREP has not yet prepared node"), DatabaseUnreachable),
         (pymysql.err.OperationalError(1290, "running with the --super-read-only option"), DatabaseReadOnly),
         (pymysql.err.OperationalError(1290, "--secure-file-priv option"), StatementRefused),
         (pymysql.err.OperationalError(1836, "Running in read-only mode"), DatabaseReadOnly),
+        (pymysql.err.OperationalError(1792, "in a READ ONLY transaction"), DatabaseReadOnly),
         (pymysql.err.OperationalError(1114, "The table '~~x' is full"), DatabaseFull),
         (pymysql.err.InternalError(1030, "Got error 28 from storage engine"), DatabaseFull),
         (pymysql.err.InternalError(1030, "Got error 168 from storage engine"), StatementRefused),
@@ -93,6 +103,10 @@ def test_what_errors_become(error: Exception, kind: type[JobsError]) -> None:
             pymysql.err.OperationalError(2013, "Lost connection to MySQL server during query (timed out)"),
             False,
         ),
+        (pymysql.err.OperationalError(2013, "Lost connection (The read operation timed out)"), False),
+        (pymysql.err.OperationalError(2013, "Lost connection ([Errno 110] Connection timed out)"), True),
+        (TimeoutError("timed out"), False),
+        (TimeoutError(110, "Connection timed out"), True),
         (pymysql.err.OperationalError(1045, "x"), False),
         (pymysql.err.IntegrityError(1062, "x"), False),
         (pymysql.err.ProgrammingError(1064, "x"), False),
@@ -100,6 +114,24 @@ def test_what_errors_become(error: Exception, kind: type[JobsError]) -> None:
 )
 def test_what_is_tried_again(error: Exception, worth: bool) -> None:
     assert is_worth_another_try(error) == worth
+
+
+@pytest.mark.parametrize(
+    ("error", "stale"),
+    [
+        (pymysql.err.OperationalError(1142, "INSERT command denied"), True),
+        (pymysql.err.OperationalError(1290, "running with the --read-only option"), True),
+        (pymysql.err.OperationalError(1792, "in a READ ONLY transaction"), True),
+        (pymysql.err.OperationalError(1836, "Running in read-only mode"), True),
+        (pymysql.err.OperationalError(1047, "WSREP has not yet prepared node"), True),
+        (pymysql.err.OperationalError(1290, "--secure-file-priv option"), False),
+        (pymysql.err.ProgrammingError(1146, "Table 'x.y' doesn't exist"), False),
+        (pymysql.err.OperationalError(1213, "Deadlock found"), False),
+        (GeneratorExit(), False),
+    ],
+)
+def test_when_a_new_connection_may_fare_better(error: BaseException, stale: bool) -> None:
+    assert is_stale(error) == stale
 
 
 def test_delays_grow_and_are_capped() -> None:

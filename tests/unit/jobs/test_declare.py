@@ -30,7 +30,9 @@ LAYOUT = [
     ("connection_id", "bigint(20)", False, False),
     ("version", "varchar(64)", False, False),
 ]
-COLUMNS = tuple(JobsTableColumn(name, type_, "", None, None, null, key) for name, type_, null, key in LAYOUT)
+COLUMNS = tuple(
+    JobsTableColumn(name, type_, "", None, None, null, key, "") for name, type_, null, key in LAYOUT
+)
 
 
 def without(name: str) -> tuple[JobsTableColumn, ...]:
@@ -56,6 +58,7 @@ def test_datajoints_own_layout_is_accepted() -> None:
         (changed("duration", is_nullable=False), True, "'duration' differs in whether it may be NULL"),
         (changed("subject", is_key=False), True, "its primary key is (), not (subject)"),
         ((*COLUMNS, replace(COLUMNS[-1], name="key_hash")), True, "it has a column 'key_hash'"),
+        (changed("subject", extra="on update current_timestamp()"), True, "explicit_defaults_for_timestamp"),
         (COLUMNS, False, "no index on (status, priority, scheduled_time)"),
     ],
 )
@@ -71,6 +74,13 @@ def test_another_layout_is_refused_naming_the_difference(
 def test_a_key_attribute_with_the_name_of_a_jobs_column_is_refused() -> None:
     with pytest.raises(NotAutoPopulated, match="'status' has the name of a column of the jobs table"):
         build_declaration(build_target(Column("status", "int", "", None, None)))
+
+
+def test_a_timestamp_gets_a_default_only_where_the_server_would_make_up_one() -> None:
+    target = build_target(Column("at", "timestamp(3)", "", None, None), Column("x", "int", "", None, None))
+    assert "`at` timestamp(3) NOT NULL,\n`x` int NOT NULL,\n" in build_declaration(target).sql
+    sql = build_declaration(target, explicit_defaults=False).sql
+    assert "`at` timestamp(3) NOT NULL DEFAULT '2000-01-01 00:00:00',\n`x` int NOT NULL,\n" in sql
 
 
 def test_names_and_comments_cannot_leave_their_quotes() -> None:

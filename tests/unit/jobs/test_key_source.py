@@ -24,20 +24,49 @@ RENAMED = ForeignKey("lab", "#method", (("method", "name"),))
 @pytest.mark.parametrize(
     ("parents", "source"),
     [
-        ((SUBJECT, METHOD), "`lab`.`subject` JOIN `lab`.`#method`"),
-        ((SUBJECT, BOTH), "`lab`.`subject` JOIN `other`.`pair` USING (`subject`)"),
-        ((BOTH, SUBJECT), "`other`.`pair` JOIN `lab`.`subject` USING (`subject`)"),
+        ((SUBJECT, METHOD), "`lab`.`subject` AS `parent0` JOIN `lab`.`#method` AS `parent1` ON TRUE"),
+        (
+            (SUBJECT, BOTH),
+            "`lab`.`subject` AS `parent0` JOIN `other`.`pair` AS `parent1` "
+            "ON `parent0`.`subject` = `parent1`.`subject`",
+        ),
+        (
+            (SUBJECT, RENAMED, BOTH),
+            "`lab`.`subject` AS `parent0` JOIN `lab`.`#method` AS `parent1` ON TRUE "
+            "JOIN `other`.`pair` AS `parent2` "
+            "ON `parent0`.`subject` = `parent2`.`subject` AND `parent1`.`name` = `parent2`.`method`",
+        ),
     ],
 )
-def test_parents_are_joined_on_what_they_share(parents: tuple[ForeignKey, ...], source: str) -> None:
+def test_parents_are_joined_on_what_they_share_of_the_key(
+    parents: tuple[ForeignKey, ...], source: str
+) -> None:
     assert f"FROM {source})" in restricted(parents)
 
 
-def test_a_renamed_parent_is_a_subquery_under_the_names_of_the_child() -> None:
+def test_a_renamed_parent_yields_its_key_under_the_names_of_the_child() -> None:
     assert restricted((SUBJECT, RENAMED)) == (
-        "(SELECT `lab`.`subject`.`subject` AS `subject`, `parent1`.`method` AS `method` FROM `lab`.`subject` "
-        "JOIN (SELECT `name` AS `method` FROM `lab`.`#method`) AS `parent1`)"
+        "(SELECT `parent0`.`subject` AS `subject`, `parent1`.`name` AS `method` "
+        "FROM `lab`.`subject` AS `parent0` JOIN `lab`.`#method` AS `parent1` ON TRUE)"
     )
+
+
+@pytest.mark.parametrize(
+    ("parents", "source"),
+    [
+        ((SUBJECT, METHOD), "`lab`.`subject` JOIN `lab`.`#method`"),
+        ((SUBJECT, BOTH), "`lab`.`subject` JOIN `other`.`pair` USING (`subject`)"),
+        ((BOTH, SUBJECT), "`other`.`pair` JOIN `lab`.`subject` USING (`subject`)"),
+        (
+            (SUBJECT, RENAMED),
+            "`lab`.`subject` JOIN (SELECT `name` AS `method` FROM `lab`.`#method`) AS `parent1`",
+        ),
+    ],
+)
+def test_a_restriction_that_names_other_columns_sees_whole_parents(
+    parents: tuple[ForeignKey, ...], source: str
+) -> None:
+    assert f"FROM {source} WHERE (age > 3))" in restricted(parents, "age > 3")
 
 
 def test_a_restriction_over_the_key_stands_outside_and_any_other_inside() -> None:

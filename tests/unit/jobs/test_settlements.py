@@ -17,7 +17,7 @@ KEY = build_target().keys.key({"subject": 1, "method": "otsu"})
 FENCE = Fence("owner", "pod-1")
 JOB = Job(
     KEY, "reserved", 3, NOON, NOON, NOON, None, None, "", None, *FENCE, pid=2, connection_id=0, version="v",
-    reserved_seconds=5.0,
+    reserved_seconds=5.0, completed_at=None,
 )  # fmt: skip
 
 
