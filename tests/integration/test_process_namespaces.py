@@ -59,7 +59,9 @@ class Site:
             "kind": "SelfSubjectAccessReview",
             "spec": {"resourceAttributes": asked},
         }
-        answer = self.seen.kubectl("create", "-o", "json", "-f", "-", input=json.dumps(review))
+        # Validation would list CRDs, which this account may not.
+        create = ("create", "--validate=false", "-o", "json", "-f", "-")
+        answer = self.seen.kubectl(*create, input=json.dumps(review))
         return bool(json.loads(answer)["status"]["allowed"])
 
     def create_queue(self, namespace: str) -> None:
