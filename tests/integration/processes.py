@@ -65,6 +65,12 @@ def said(process: Process, event: str) -> dict[str, object]:
     raise AssertionError(f"the operator ended without saying {event!r}")
 
 
+def wait_for_reason(process: Process, words: str) -> None:
+    """Wait until it says that it waits, with these words."""
+    while words not in str(said(process, "waiting")["reason"]):
+        pass
+
+
 def ask(port: object, path: str) -> tuple[int, str]:
     """Status and text of one answer."""
     try:

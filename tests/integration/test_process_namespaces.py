@@ -20,7 +20,16 @@ from dev.cluster import Cluster
 from tests.e2e.lab.queues import eventually
 from tests.integration.chart.rendered import Json, Manifests
 from tests.integration.manifests import Api, manifest
-from tests.integration.processes import GRACE_SECONDS, PLAIN, Process, answers, ask, operator, said
+from tests.integration.processes import (
+    GRACE_SECONDS,
+    PLAIN,
+    Process,
+    answers,
+    ask,
+    operator,
+    said,
+    wait_for_reason,
+)
 
 ACCOUNT = "populate-operator"
 QUEUES = "populatequeues.populate.datajoint.io"
@@ -123,11 +132,6 @@ def site(api: Api, tmp_path: Path) -> Iterator[Site]:
 
 def wait_until_served(process: Process, namespace: str) -> None:
     while said(process, "queue served")["namespace"] != namespace:
-        pass
-
-
-def wait_for_reason(process: Process, words: str) -> None:
-    while words not in str(said(process, "waiting")["reason"]):
         pass
 
 

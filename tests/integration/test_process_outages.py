@@ -20,13 +20,13 @@ from tests.integration.manifests import Api, manifest
 from tests.integration.pods.faults import Fault, HttpProxy, TcpProxy
 from tests.integration.processes import (
     PROMISED_SECONDS,
-    Process,
     answers,
     ask,
     impatient,
     kubeconfig_through,
     operator,
     said,
+    wait_for_reason,
 )
 
 
@@ -77,11 +77,6 @@ async def test_a_follower_without_the_api_server_is_unready_but_alive(
             assert await asyncio.to_thread(ask, port, "/livez") == (200, "ok")
             tcp_proxy.mend()
             await answers(port, "/readyz", 200)
-
-
-def wait_for_reason(process: Process, words: str) -> None:
-    while words not in str(said(process, "waiting")["reason"]):
-        pass
 
 
 async def test_without_the_crd_it_waits_unready(here: Api, http_proxy: HttpProxy, tmp_path: Path) -> None:

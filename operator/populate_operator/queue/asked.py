@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from populate_operator.pods.probe import LONGEST_SECONDS
 from populate_operator.pods.view import PodView, Waiting
-from populate_operator.queue.backoff import FIRST, LONGEST
+from populate_operator.queue.backoff import pause_after
 from populate_operator.queue.conditions import Trouble
 from populate_operator.queue.plan.deadlines import start_failure
 from populate_operator.queue.plan.lifecycle import is_stuck
@@ -96,7 +96,7 @@ class KeySourceAnswer:
         """It did not tell. Seconds until it is to be asked again, 0.0 where another is asked by now."""
         if fingerprint != self.fingerprint:
             return 0.0
-        pause: timedelta = min(FIRST * 2 ** min(self.failures, 10), LONGEST)
+        pause = pause_after(self.failures)
         self.failures += 1
         self.trouble, self.retry_at = Trouble(_UNKNOWN, message), now + pause
         return pause.total_seconds()

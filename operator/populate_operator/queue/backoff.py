@@ -19,6 +19,12 @@ LONGEST = timedelta(minutes=5)
 PROVEN_AFTER = timedelta(seconds=30)
 
 
+def pause_after(failures: int) -> timedelta:
+    """How long nothing is started after one more failure than `failures` in a row."""
+    pause: timedelta = FIRST * 2 ** min(failures, 10)
+    return min(pause, LONGEST)
+
+
 @dataclass(frozen=True, slots=True)
 class Backoff:
     """How often in a row starting failed, when it last did and why, and until when nothing is started."""
@@ -42,8 +48,7 @@ class Backoff:
         """A pause twice as long as the last. What fails during a pause began before it and counts no more."""
         if self.is_pausing(now):
             return self
-        pause = min(FIRST * 2 ** min(self.failures, 10), LONGEST)
-        return Backoff(self.failures + 1, now, now + pause, reason, message)
+        return Backoff(self.failures + 1, now, now + pause_after(self.failures), reason, message)
 
     def without_pause(self) -> Backoff:
         """The next pod is tried now; the failures still count, should it fail too."""

@@ -39,7 +39,6 @@ from populate_operator.queue.threads import Threads
 
 T = TypeVar("T")
 
-
 ANSWER_SECONDS = 20.0  # of the short statements of a pass; a refresh may take long
 LOOKS = 4  # after connections that the server has forgotten, in that time
 OWNER_PREFIX = "populatequeue/"

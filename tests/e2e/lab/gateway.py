@@ -24,6 +24,10 @@ class Gateway:
         self.address, self.port = self._listener.getsockname()[:2]
         self._serve()
 
+    def lead_to(self, server: tuple[str, int]) -> None:
+        """New connections are led to another server; those that there are stay with theirs."""
+        self._server = server
+
     def refuse(self) -> None:
         """Nobody listens any more, and connections are reset."""
         _end(self._listener)

@@ -4,46 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import threading
 from collections.abc import Iterator
 
 from dev.databases import Server
+from tests.integration.jobs.proxies import Proxy
 
 COMMIT = b"\x07\x00\x00\x00\x03COMMIT"
 
 
-class CommitBreaker:
-    """Forwards a port of its own to a server. Only plaintext shows where the COMMIT is.
+class CommitBreaker(Proxy):
+    """Only plaintext shows where the COMMIT is.
 
     `break_next`: how many of the next commits break. `lets_pass`: whether the server gets them.
     `refuses_after`: whether nobody can connect any more once a commit broke.
     """
 
     def __init__(self, server: Server) -> None:
-        self.server = server
         self.break_next, self.lets_pass, self.refuses_after = 0, False, False
         self.broken = 0
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(server)
 
-    def close(self) -> None:
-        # Closing alone does not wake the thread that waits in accept.
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            upstream = socket.create_connection((self.server.host, self.server.port))
-            for source, sink in ((client, upstream), (upstream, client)):
-                threading.Thread(target=self._forward, args=(source, sink, client), daemon=True).start()
-
-    def _forward(self, source: socket.socket, sink: socket.socket, client: socket.socket) -> None:
+    def forward(self, source: socket.socket, sink: socket.socket, client: socket.socket) -> None:
+        """As every proxy does, until a COMMIT is to be broken."""
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
                 if source is client and data == COMMIT and self.break_next:

@@ -21,9 +21,10 @@ from dev.databases import Database, Instance, Kind, Server
 from populate_operator import jobs
 from populate_operator.jobs import DatabaseReadOnly, JobTable, RetryPolicy, Tls
 from populate_operator.jobs.database import Statement
+from tests.e2e.lab.gateway import gateway
 from tests.integration.jobs.arena import account, create_work, rows
 from tests.integration.jobs.commit_breaker import commit_breaker
-from tests.integration.jobs.proxies import moving_address, numbering_proxy
+from tests.integration.jobs.proxies import numbering_proxy
 
 USER, PASSWORD = f"moves_{secrets.token_hex(6)}", "secret"  # its schema is named like it
 
@@ -45,14 +46,14 @@ def moving_account(*servers: Server) -> Iterator[None]:
 
 def test_a_switchover_is_followed(server: Server, private_server: Callable[[Kind], Instance]) -> None:
     demoted, count = private_server(server.kind).server, Statement(f"INSERT INTO {USER}.tally VALUES (1)")
-    with moving_account(server, demoted), moving_address(demoted) as address:
+    with moving_account(server, demoted), gateway("127.0.0.1", (demoted.host, demoted.port)) as address:
         ours = jobs.Database(host=address.address, port=address.port, user=USER, password=PASSWORD)
         together = threading.Barrier(3)
         with ThreadPoolExecutor(3) as threads:  # so that three connections are kept
             list(threads.map(lambda _: ours.transaction(lambda _: together.wait()), range(3)))
         assert ours.execute(count) == 1
 
-        address.lead_to(server)
+        address.lead_to((server.host, server.port))
         with demoted.connect() as connection:
             rows(connection, "SET GLOBAL read_only = ON")
         with pytest.raises(DatabaseReadOnly, match="make the server writable"):
@@ -77,10 +78,10 @@ def at_work(server: Server, ours: jobs.Database) -> Iterator[None]:
 
 
 def test_a_statement_on_another_server_is_let_be(mysql: Server, mariadb: Server) -> None:
-    with moving_account(mysql, mariadb), moving_address(mysql) as address:
+    with moving_account(mysql, mariadb), gateway("127.0.0.1", (mysql.host, mysql.port)) as address:
         ours = jobs.Database(host=address.address, port=address.port, user=USER, password=PASSWORD)
         with at_work(mysql, ours):
-            address.lead_to(mariadb)
+            address.lead_to((mariadb.host, mariadb.port))
             assert ours.break_off_forgotten(after=0) == 0
 
 

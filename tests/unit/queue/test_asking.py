@@ -16,7 +16,7 @@ import pytest
 from populate_operator.pods import probe
 from populate_operator.pods.owner import QueueRef
 from populate_operator.pods.view import PodView
-from populate_operator.queue import asked, background
+from populate_operator.queue import asked, background, backoff
 from populate_operator.queue.background import Background
 from populate_operator.queue.clock import utc_now
 from populate_operator.queue.memory import Memory
@@ -97,7 +97,7 @@ class Scene:
 @pytest.fixture
 def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
     monkeypatch.setattr(probe, "_FIRST_PAUSE", 0.0)
-    monkeypatch.setattr(asked, "FIRST", timedelta(seconds=0.001))
+    monkeypatch.setattr(backoff, "FIRST", timedelta(seconds=0.001))
     monkeypatch.setattr(background, "_TICK", 0.0)
     return Scene()
 
