@@ -10,6 +10,7 @@ import structlog
 
 from populate_operator.pods.owner import QueueRef
 from populate_operator.queue.loop import QueueLoop
+from populate_operator.queue.points import Point
 from populate_operator.queue.roll_call import RollCall
 from populate_operator.queue.services import Services
 from populate_operator.queue.strays import Strays
@@ -38,7 +39,8 @@ class Fleet:
         """Take in what the watch of PopulateQueues tells: `DELETED`, or anything else for one that is."""
         queue = ref_of(body)
         self.roll_call.hear(event, body["metadata"])
-        if event == "DELETED":
+        if event == "DELETED":  # often before the pass that let it go has its answer
+            self._services.reached(Point.QUEUE_RELEASED)
             self._forget(queue.uid)
             return
         if queue.uid not in self._loops:

@@ -27,7 +27,7 @@ class Point(Enum):
     GONE = "a pod was proved to be gone, its job is still reserved"
     TAKEN_BACK = "a live pod has its job again, which had lost its reservation"
     QUEUE_RELEASE = "a deleted queue has no pods and no reservations, but our finalizer"
-    QUEUE_RELEASED = "a deleted queue was let go"
+    QUEUE_RELEASED = "a deleted queue is gone"
 
 
 Reached = Callable[[Point], None]

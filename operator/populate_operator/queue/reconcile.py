@@ -220,7 +220,6 @@ class Reconciler:
                 await self._services.queues.set_finalizer(self.queue, fresh["metadata"], present=False)
             except Conflict:
                 return  # it was changed since we looked, and that brings another pass
-            self._services.reached(Point.QUEUE_RELEASED)
 
     # --- report -----------------------------------------------------------------------------------
 
