@@ -92,6 +92,13 @@ def private_server() -> Iterator[Callable[[Kind], Instance]]:
         yield lambda kind: stack.enter_context(Instance(kind))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tier by tier, and in each those that are marked `last` at its end."""
+    items.sort(
+        key=lambda item: (("", *TIERS).index(tier_of(item.nodeid)), bool(item.get_closest_marker("last")))
+    )
+
+
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
     """One line per tier that ran: how many passed, failed, ended in an error or were skipped, and seconds."""
     rows = {tier: dict.fromkeys((*COUNTED, "seconds"), 0.0) for tier in TIERS}

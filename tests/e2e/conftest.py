@@ -44,11 +44,6 @@ NATIVE = [
 collect_ignore = [] if _is_native() else NATIVE
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Judge the operator's rights last, by what all tests made it do."""
-    items.sort(key=lambda item: item.path.name == "test_rbac.py")
-
-
 @pytest.fixture(scope="session")
 def cluster() -> Cluster:
     """The running cluster, as `make cluster-up` left it."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import pytest
+
 from dev.cluster import Cluster
 from tests.e2e.lab.audit import Audit, granted
 from tests.e2e.lab.classes import declare, template_of
@@ -18,6 +20,7 @@ from tests.e2e.lab.queues import Queue, eventually
 from tests.e2e.lab.workplace import Workplace
 
 
+@pytest.mark.last
 def test_every_right_is_used_and_no_other_was_needed(
     cluster: Cluster,
     operator: Operator,

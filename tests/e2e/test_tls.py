@@ -131,10 +131,12 @@ def is_in_touch(queue: Queue) -> bool:
 
 def test_what_a_queue_demands_of_the_servers_certificate(server: Server) -> None:
     ca, alias = server.authority.pem, server.name.replace("mysql", "alias", 1)
-    refused(ask(server, "VerifyCA", ca=Authority().pem), "certificate verify failed", is_about_ca=True)
-    refused(ask(server, "VerifyCA"), "certificate verify failed", is_about_ca=True)
-    refused(ask(server, "VerifyCA", ca="no certificate"), "is not PEM text", is_about_ca=True)
-    refused(ask(server, "VerifyIdentity", ca=ca, host=alias), "Hostname mismatch")
+    strange, none = ask(server, "VerifyCA", ca=Authority().pem), ask(server, "VerifyCA")
+    garbled, other = ask(server, "VerifyCA", ca="no PEM"), ask(server, "VerifyIdentity", ca=ca, host=alias)
+    refused(strange, "certificate verify failed", is_about_ca=True)
+    refused(none, "certificate verify failed", is_about_ca=True)
+    refused(garbled, "is not PEM text", is_about_ca=True)
+    refused(other, "Hostname mismatch")
     assert server.place.sql("SELECT * FROM __spikes") == []
     good = ask(server, "VerifyIdentity", ca=ca)
     eventually("a row", lambda: server.place.sql("SELECT * FROM __spikes") == [(1,)], queue=good)

@@ -24,15 +24,21 @@ def cluster() -> Cluster:
     return current()
 
 
-@pytest.fixture(scope="module")
-def api(cluster: Cluster) -> Iterator[Api]:
-    """An API server that knows PopulateQueue, and a new namespace on it."""
+@pytest.fixture(scope="session")
+def knowing(cluster: Cluster) -> Cluster:
+    """The running cluster, which knows PopulateQueue."""
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRD_FILE))
     cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", str(CRD_FILE))
+    return cluster
+
+
+@pytest.fixture(scope="module")
+def api(knowing: Cluster) -> Iterator[Api]:
+    """An API server that knows PopulateQueue, and a new namespace on it."""
     namespace = f"populate-test-{secrets.token_hex(4)}"
-    cluster.kubectl("create", "namespace", namespace)
-    yield Api(cluster, namespace)
-    cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+    knowing.kubectl("create", "namespace", namespace)
+    yield Api(knowing, namespace)
+    knowing.kubectl("delete", "namespace", namespace, "--wait=false")
 
 
 @pytest.fixture(scope="module")

@@ -95,7 +95,8 @@ class _Link:
 
     def close(self) -> None:
         for end in self._ends:
-            _end(end)
+            _end(end)  # wakes who waits for it
+            end.close()  # resets it: a server that writes would not notice before its own timeout
 
     def _pass(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
