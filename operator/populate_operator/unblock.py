@@ -16,7 +16,8 @@ from typing import Any
 from populate_operator.pods.names import FINALIZER, JOB_PODS, LEASE, QUEUE_FINALIZER
 
 QUEUES = "populatequeues.populate.datajoint.io"
-LOOK_SECONDS = 1.0  # between two looks at the Leases; a leader renews its own every 2 s
+# Between two looks at the Leases. A leader renews its own every 2 s: all that live are seen at once.
+LOOK_SECONDS = 3.0
 # kubectl's words where the CRD is gone: from discovery, and from the server while discovery is cached.
 NO_SUCH_KIND = ("the server doesn't have a resource type", "the server could not find the requested resource")
 

@@ -11,6 +11,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from tests.e2e.lab.gate import (
     AT_ONCE,
     AT_THE_GATE,
@@ -39,6 +41,18 @@ def see_change(queue: Queue) -> None:
     """The operator goes by the spec as it is now."""
     generation = queue.get()["metadata"]["generation"]
     eventually("seen", lambda: queue.status()["observedGeneration"] == generation, queue=queue)
+
+
+def see_refreshes(queue: Queue) -> None:
+    """It refreshes by the spec as it is now: one that was under way when that changed went by the old."""
+    see_change(queue)
+    for _ in range(2):
+        last = queue.status()["lastRefresh"]["time"]
+        eventually("again", partial(is_refreshed_since, last, queue), queue=queue)
+
+
+def is_refreshed_since(last: object, queue: Queue) -> bool:
+    return bool(queue.status()["lastRefresh"]["time"] != last)
 
 
 def test_suspended_queue_lets_pods_finish_and_starts_none(workplace: Workplace) -> None:
@@ -148,11 +162,11 @@ def test_urgent_jobs_start_first_and_delayed_ones_wait(workplace: Workplace) -> 
     queue.apply(spec | {"refresh": {"intervalSeconds": 1}})
     eventually("queued", lambda: jobs(workplace) == dict.fromkeys((1, 2), "pending"), queue=queue)
     queue.patch(priority=1)
-    see_change(queue)
+    see_refreshes(queue)
     add_keys(workplace, range(3, 4))
     eventually("a more urgent one", lambda: 3 in jobs(workplace), queue=queue)
     queue.patch(refresh={"delaySeconds": 3600})
-    see_change(queue)
+    see_refreshes(queue)
     add_keys(workplace, range(4, 5))
     eventually("a delayed one", lambda: 4 in jobs(workplace), queue=queue)
     workplace.sql("UPDATE `~~spikes` SET priority = 0 WHERE session = 2")

@@ -17,6 +17,7 @@ import pymysql
 import pytest
 
 from dev.cluster import Cluster
+from tests.e2e.lab.gate import known_to_run
 from tests.e2e.lab.outage import Case, Lab, outage_lab
 from tests.e2e.lab.queues import eventually
 
@@ -158,6 +159,7 @@ def test_outcomes_wait_while_the_server_takes_no_writes_or_nobody_or_crashed(lab
     case = lab.case()
     case.begin(parallelism=3)
     eventually("three pods work", lambda: len(case.at_the_gate()) == 3, queue=case.queue)
+    known_to_run(case.queue, 3)
     for (outage, reason, told), name in zip(SERVER_OUTAGES, case.at_the_gate(), strict=True):
         with outage(lab, case):
             case.let_end([name])

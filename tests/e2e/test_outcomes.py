@@ -49,9 +49,9 @@ RULES = [
 ]
 ALL_KEPT = {"podRetention": {"succeeded": 100}}
 POLICIES: dict[str, tuple[Mapping[str, str], dict[str, Any]]] = {
+    "late": (LATE, {"activeDeadlineSeconds": 30}),  # first: the kubelet counts before the program begins
     "retried": (RETRIED, {"retry": {"limit": 2, "backoffSeconds": 1, "memoryFactor": 4}, **ALL_KEPT}),
     "ruled": (RULED, {"retry": {"limit": 1, "backoffSeconds": 1}, "failureRules": RULES}),
-    "late": (LATE, {"activeDeadlineSeconds": 20}),
 }
 
 
@@ -229,6 +229,6 @@ def test_a_pod_beyond_its_deadline_is_an_error(ended: dict[str, Ended]) -> None:
     one = ended["late"]
     job = one.job("endless")
     assert job.status == "error"
-    assert job.error_message == "DeadlineExceeded: the pod ran longer than activeDeadlineSeconds, 20"
+    assert job.error_message == "DeadlineExceeded: the pod ran longer than activeDeadlineSeconds, 30"
     assert job.error_stack == "begun\n"
     assert one.attempts("endless") == [1]

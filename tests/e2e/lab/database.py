@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -64,7 +65,10 @@ def running_database(cluster: Cluster) -> Iterator[ClusterDatabase]:
 
 @contextmanager
 def forwarded(cluster: Cluster, namespace: str) -> Iterator[int]:
-    """A free local port that leads to the server."""
+    """A free local port that leads to the server.
+
+    kubectl says a line for each connection; once the pipe is full of them, it lets none through.
+    """
     command = [*cluster.kubectl_command(), "port-forward", "-n", namespace, "service/mysql", ":3306"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -72,6 +76,9 @@ def forwarded(cluster: Cluster, namespace: str) -> Iterator[int]:
             line = process.stdout.readline()
             found = re.search(r"127\.0\.0\.1:(\d+)", line)
             assert found, f"kubectl port-forward said {line!r}"
+            reader = threading.Thread(target=process.stdout.read)
+            reader.start()
             yield int(found[1])
         finally:
             process.terminate()
+        reader.join()
