@@ -195,7 +195,7 @@ def test_refused_pods_burn_no_job_and_are_asked_for_ever_less(
     # Until the jobs were counted for the first time it is Starting.
     eventually("not ready", lambda: queue.condition("Ready").get("reason") == trouble.reason, queue=queue)
     told = queue.condition("Ready")
-    assert told["status"] == "False"
+    assert (told["status"], told["reason"]) == ("False", trouble.reason)
     assert [word for word in trouble.told if word not in told["message"]] == []
     # After the first pause it is tried again by itself, and that is told by the event that there is.
     eventually("again", lambda: sum(case.event_counts(event)) > 1, queue=queue)

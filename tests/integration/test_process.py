@@ -8,34 +8,15 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
 import signal
-from collections.abc import Iterator
 
-import pytest
-
-from dev.cache import REPOSITORY
-from dev.cluster import Cluster, current
+from dev.cluster import Cluster
+from tests.integration.manifests import Api
 from tests.integration.processes import GRACE_SECONDS, PROMISED_SECONDS, ask, operator, said
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Cluster:
-    found = current()
-    found.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(REPOSITORY / "crds"))
-    return found
-
-
-@pytest.fixture
-def namespace(cluster: Cluster) -> Iterator[str]:
-    name = f"populate-test-{secrets.token_hex(4)}"
-    cluster.kubectl("create", "namespace", name)
-    yield name
-    cluster.kubectl("delete", "namespace", name, "--wait=false")
-
-
-def test_a_leader_answers_and_ends_on_sigterm(cluster: Cluster, namespace: str) -> None:
-    with operator(cluster.kubeconfig, namespace, "one") as process:
+def test_a_leader_answers_and_ends_on_sigterm(here: Api) -> None:
+    with operator(here.cluster.kubeconfig, here.namespace, "one") as process:
         port = said(process, "operator started")["port"]
         assert said(process, "leading")["identity"] == "one"
         assert ask(port, "/livez") == (200, "ok")
@@ -45,14 +26,14 @@ def test_a_leader_answers_and_ends_on_sigterm(cluster: Cluster, namespace: str) 
         assert re.search(r"^populate_operator_leader 1", metrics, re.MULTILINE)
         process.send_signal(signal.SIGTERM)
         assert process.wait(PROMISED_SECONDS) == 0
-    lease = json.loads(cluster.kubectl("get", "lease", "populate-operator", "-n", namespace, "-o", "json"))
+    lease = json.loads(here.kubectl("get", "lease", "populate-operator", "-o", "json"))
     assert not lease["spec"].get("holderIdentity")
 
 
-def test_a_follower_is_ready_and_leads_when_the_leader_ends(cluster: Cluster, namespace: str) -> None:
-    with operator(cluster.kubeconfig, namespace, "one") as leader:
+def test_a_follower_is_ready_and_leads_when_the_leader_ends(here: Api) -> None:
+    with operator(here.cluster.kubeconfig, here.namespace, "one") as leader:
         said(leader, "leading")
-        with operator(cluster.kubeconfig, namespace, "two") as follower:
+        with operator(here.cluster.kubeconfig, here.namespace, "two") as follower:
             said(follower, "operator started")
             leader.send_signal(signal.SIGTERM)
             assert leader.wait(GRACE_SECONDS) == 0
@@ -61,17 +42,17 @@ def test_a_follower_is_ready_and_leads_when_the_leader_ends(cluster: Cluster, na
             assert follower.wait(GRACE_SECONDS) == 0
 
 
-def test_a_follower_ends_on_sigterm(cluster: Cluster, namespace: str) -> None:
-    with operator(cluster.kubeconfig, namespace, "one") as leader:
+def test_a_follower_ends_on_sigterm(here: Api) -> None:
+    with operator(here.cluster.kubeconfig, here.namespace, "one") as leader:
         said(leader, "leading")
-        with operator(cluster.kubeconfig, namespace, "two") as follower:
+        with operator(here.cluster.kubeconfig, here.namespace, "two") as follower:
             said(follower, "operator started")
             follower.send_signal(signal.SIGTERM)
             assert follower.wait(GRACE_SECONDS) == 0
 
 
-def test_a_namespace_that_does_not_exist_is_named(cluster: Cluster) -> None:
-    with operator(cluster.kubeconfig, "populate-test-absent", "one") as process:
+def test_a_namespace_that_does_not_exist_is_named(knowing: Cluster) -> None:
+    with operator(knowing.kubeconfig, "populate-test-absent", "one") as process:
         assert process.stderr is not None
         assert process.wait(300) == 1
         assert "populate-test-absent" in process.stderr.read()

@@ -31,6 +31,10 @@ from tests.integration.processes import (
     wait_for_reason,
 )
 
+# Kopf asks for a lost namespace in vain for more than a minute: that begins with the first test of this
+# module, and those of other modules fill the time until the one that is marked `last`.
+pytestmark = pytest.mark.usefixtures("bereft")
+
 ACCOUNT = "populate-operator"
 QUEUES = "populatequeues.populate.datajoint.io"
 
@@ -131,8 +135,8 @@ def opened(cluster: Cluster, folder: Path) -> Iterator[Site]:
 
 
 @pytest.fixture
-def site(api: Api, tmp_path: Path) -> Iterator[Site]:
-    with opened(api.cluster, tmp_path) as site:
+def site(knowing: Cluster, tmp_path: Path) -> Iterator[Site]:
+    with opened(knowing, tmp_path) as site:
         yield site
 
 
@@ -155,11 +159,6 @@ def bereft(knowing: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         wait_until_served(process, stays)
         knowing.kubectl("delete", "namespace", goes, "--timeout=300s")
         yield Bereft(site, process, ending)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def begun(bereft: Bereft) -> None:
-    """Kopf asks in vain for more than a minute: that begins here, and other modules' tests fill the time."""
 
 
 def wait_until_served(process: Process, namespace: str) -> None:

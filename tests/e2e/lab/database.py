@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import secrets
 import subprocess
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -70,15 +70,14 @@ def forwarded(cluster: Cluster, namespace: str) -> Iterator[int]:
     kubectl says a line for each connection; once the pipe is full of them, it lets none through.
     """
     command = [*cluster.kubectl_command(), "port-forward", "-n", namespace, "service/mysql", ":3306"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    kubectl = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    with kubectl as process, ThreadPoolExecutor(1) as reader:  # which ends first, and with the process
         try:
             assert process.stdout is not None
             line = process.stdout.readline()
             found = re.search(r"127\.0\.0\.1:(\d+)", line)
             assert found, f"kubectl port-forward said {line!r}"
-            reader = threading.Thread(target=process.stdout.read)
-            reader.start()
+            reader.submit(process.stdout.read)
             yield int(found[1])
         finally:
             process.terminate()
-        reader.join()

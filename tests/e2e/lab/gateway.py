@@ -31,7 +31,6 @@ class Gateway:
     def refuse(self) -> None:
         """Nobody listens any more, and connections are reset."""
         _end(self._listener)
-        self._listener.close()
         self._reset()
 
     def silence(self) -> None:
@@ -95,8 +94,7 @@ class _Link:
 
     def close(self) -> None:
         for end in self._ends:
-            _end(end)  # wakes who waits for it
-            end.close()  # resets it: a server that writes would not notice before its own timeout
+            _end(end)
 
     def _pass(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -109,8 +107,10 @@ class _Link:
 
 
 def _end(one: socket.socket) -> None:
+    """Wake who waits for it, and reset it: a server that writes would not notice before its own timeout."""
     with contextlib.suppress(OSError):
         one.shutdown(socket.SHUT_RDWR)
+    one.close()
 
 
 @contextmanager
