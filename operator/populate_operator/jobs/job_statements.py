@@ -10,7 +10,6 @@ from typing import Any
 
 from populate_operator.jobs.database import Statement
 from populate_operator.jobs.identifiers import columns, quote
-from populate_operator.jobs.refresh_statements import FRESH
 from populate_operator.jobs.relations import Queue, Relation, build_key_condition
 
 # The columns of a job after its key, in the order of `rows.read_job`.
@@ -41,6 +40,7 @@ CLAIMED_COLUMNS = (
     "error_stack",
     "pid",
     "connection_id",
+    "user",
 )
 # Seconds since 1970. Not an age, which would make another time of it at each look.
 _COMPLETED_AT = "UNIX_TIMESTAMP(`completed_time`)"
@@ -119,9 +119,18 @@ def build_reserve_claimed(
     return Statement(
         f"INSERT INTO {queue.jobs.sql} ({columns((*queue.names, 'status', 'priority', 'host'))}) "
         f"VALUES {', '.join([row] * len(keys))} ON DUPLICATE KEY UPDATE `status` = VALUES(`status`), "
-        "`host` = VALUES(`host`), `pid` = `pid` + 1, `reserved_time` = %s, `user` = %s, `version` = %s",
+        f"`host` = VALUES(`host`), `pid` = {_left('pid')} + 1, `connection_id` = {_left('connection_id')}, "
+        "`reserved_time` = %s, `user` = %s, `version` = %s",
         (*(value for key, host in zip(keys, hosts, strict=True) for value in (*key, host)), *common),
     )
+
+
+def _left(name: str) -> str:
+    """A number that a release left, which also clears the user; 0 in a row that a worker had meanwhile.
+
+    That is a process or a session of the worker's. Has to stand before `user` is written.
+    """
+    return f"IF(`user` = '', {quote(name)}, 0)"
 
 
 def build_reserve(queue: Queue, key: Sequence[Any], host: str, pid: int) -> Statement:
@@ -169,16 +178,6 @@ def build_overwrite(queue: Queue, names: Sequence[str], rows: Sequence[Sequence[
     return Statement(
         f"INSERT INTO {queue.jobs.sql} ({columns(names)}) VALUES {values} ON DUPLICATE KEY UPDATE {updates}",
         tuple(parameter for row in rows for _, parameters in row for parameter in parameters),
-    )
-
-
-def build_release_owned(queue: Queue, owner: str, except_hosts: Sequence[str]) -> Statement:
-    """Make all jobs of `owner` pending again, in place, but those of `except_hosts`; no attempt counted."""
-    spared = f" AND `host` NOT IN ({', '.join(['%s'] * len(except_hosts))})" if except_hosts else ""
-    return Statement(
-        f"UPDATE {queue.jobs.sql} SET {FRESH}, `pid` = GREATEST(`pid` - 1, 0) "
-        f"WHERE `status` = 'reserved' AND `user` = %s{spared}",
-        (owner, *except_hosts),
     )
 
 

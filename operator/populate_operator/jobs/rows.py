@@ -76,8 +76,10 @@ def read_claimed(
     `name_host` is asked with the key and the attempt; `common`: time, owner, version.
     """
     key, own = keys.from_row(row), row[len(keys.attributes) :]
-    priority, created, scheduled, completed, duration, message, stack, attempts, connection_id, at, _ = own
+    priority, created, scheduled, completed, duration, message, stack, pid, connection_id, user, at, _ = own
     reserved, owner, version = common
+    # As `job_statements.build_reserve_claimed` writes them: a worker's process and session count for nothing.
+    attempts, carried = (pid, connection_id) if user == "" else (0, 0)
     return Job(
         key=key,
         status="reserved",
@@ -92,7 +94,7 @@ def read_claimed(
         user=owner,
         host=name_host(key, attempts + 1),
         pid=attempts + 1,
-        connection_id=connection_id,
+        connection_id=carried,
         version=version,
         reserved_seconds=0.0,
         completed_at=_moment(at),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from populate_operator.jobs.keys import Key
-from populate_operator.jobs.rows import Fence
+from populate_operator.jobs.rows import Fence, Job
 
 MESSAGE_LENGTH = 2047  # characters, as in DataJoint
 _CUT = "...truncated"
@@ -59,6 +59,13 @@ class Ignore:
 
 
 Settlement: TypeAlias = Complete | Error | Release | Ignore
+
+
+def end_unseen(job: Job, *, is_done: bool) -> Settlement:
+    """The end of a reservation of which nobody saw the end: the target decides, and no try is counted."""
+    if is_done:
+        return Complete(job.key, job.fence)
+    return Release(job.key, job.fence, counted=False, carry=job.connection_id)
 
 
 def fit_message(message: str, charset: str = "utf8mb4") -> str:

@@ -16,7 +16,7 @@ from populate_operator.jobs.query import JobQuery, find_next_due
 from populate_operator.jobs.refresh import RefreshOptions, RefreshResult, check_priority
 from populate_operator.jobs.reserve import Hosts
 from populate_operator.jobs.rows import STATUSES, Fence, Job, Status
-from populate_operator.jobs.settlements import Settlement
+from populate_operator.jobs.settlements import Settlement, end_unseen
 from populate_operator.jobs.target import Target
 
 STALE_TIMEOUT = 3600.0  # seconds; DataJoint's `config.jobs.stale_timeout`
@@ -281,12 +281,13 @@ class JobTable:
         )
 
     def release_owner(self, owner: str, *, except_hosts: Collection[str] = ()) -> int:
-        """Make all jobs that `owner` has reserved pending again, but those of `except_hosts`.
+        """End all reservations of `owner`, who is gone, but those of `except_hosts`. Returns how many.
 
-        In place, and not counted as an attempt. Returns how many.
+        A job whose key is in the target is done; any other is pending again, and that try not counted.
         """
-        statement = statements.build_release_owned(self._found.get().queue, owner, sorted(except_hosts))
-        return self._found.unless_missing(lambda: self.database.execute(statement), 0)
+        held = [job for job in self.owned(owner) if job.host not in except_hosts]
+        done = self.in_target([job.key for job in held])
+        return sum(self.settle([end_unseen(job, is_done=job.key in done) for job in held]))
 
     def adopt(self, owner: str, *, former: str) -> int:
         """Make `owner` the owner of what `former` has reserved; the hosts stay. Returns how many."""

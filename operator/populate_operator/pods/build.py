@@ -17,6 +17,7 @@ Json = dict[str, Any]
 RUNNER_FILE = "runner.py"
 _RUNNER_VOLUME = "populate-operator-runner"
 _RUNNER_FOLDER = "/populate-operator"
+_MOST_RAISES = 64  # beyond any node's memory; the number comes from a row that people may write to
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def build_pod(request: PodRequest) -> Json:
     if request.runner:
         _add_runner(spec, main, request.runner)
     if request.memory_factor and request.oom_kills:
-        factor = request.memory_factor**request.oom_kills
+        factor = request.memory_factor ** min(request.oom_kills, _MOST_RAISES)
         for owner in (main, spec):  # spec.resources is the pod-level budget, where it is used
             if owner.get("resources"):
                 owner["resources"] = with_more_memory(owner["resources"], factor)

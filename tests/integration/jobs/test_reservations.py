@@ -122,6 +122,21 @@ def test_a_released_job_carries_a_number_to_its_next_reservation_and_no_further(
     assert waiting.connection_id == 0
 
 
+def test_a_number_that_a_worker_left_is_no_attempt_and_is_not_carried(
+    jobs: JobTable, imaging: Pipeline
+) -> None:
+    """Somebody set the job of a DataJoint worker back to pending by hand."""
+    assert jobs.reserve({"subject": 0, "method": "otsu"})
+    imaging.query(f"UPDATE `{imaging.name}`.`~~segmentation` SET status = 'pending'")
+    waiting = only(jobs, 0)
+    assert waiting.user
+    assert waiting.connection_id
+    [again] = [job for job in reserve(jobs, *"abcdef") if job.key == waiting.key]
+    [stored] = jobs.reserved.where(waiting.key)
+    for job in (again, stored):
+        assert (job.attempt, job.connection_id) == (1, 0)
+
+
 def test_complete_deletes_or_keeps(jobs: JobTable, imaging: Pipeline) -> None:
     first, second = reserve(jobs, "a", "b")
     assert jobs.settle([Complete(first.key, first.fence, 1.25)]) == [True]
@@ -272,6 +287,18 @@ def test_the_jobs_of_an_owner_that_is_gone_are_released(jobs: JobTable) -> None:
     assert {job.attempt for job in jobs.pending} == {0}
     assert jobs.release_owner(OWNER) == 1
     assert jobs.owners("") == {"another": 1}
+
+
+def test_what_an_owner_that_is_gone_had_done_is_not_done_again(jobs: JobTable, imaging: Pipeline) -> None:
+    keeping = imaging.jobs("Segmentation", keep_completed=True)
+    segmentation = imaging.tables["Segmentation"]
+    for table, left in ((jobs, 0), (keeping, 1)):
+        done, lost = reserve(table, "done", "lost")
+        segmentation.insert1(dict(done.key), allow_direct_insert=True)
+        assert table.release_owner(OWNER) == 2
+        assert [job.key for job in table.completed] == [done.key] * left
+        [waiting] = table.pending.where(lost.key)
+        assert waiting.attempt == 0
 
 
 def test_an_owner_takes_over_what_another_one_had(jobs: JobTable) -> None:

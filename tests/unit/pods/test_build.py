@@ -271,6 +271,12 @@ def test_memory_grows_with_each_oom_kill(factor: float | None, kills: int, memor
     assert sidecar["resources"] == resources
 
 
+def test_a_row_that_somebody_wrote_to_still_gets_a_pod() -> None:
+    template = one_container(resources={"limits": {"memory": "1Mi"}})
+    main = build(template, memory_factor=10.0, oom_kills=4_000_000_000)["spec"]["containers"][0]
+    assert main["resources"] == {"limits": {"memory": f"1{'0' * 64}Mi"}}
+
+
 def test_the_pods_own_memory_budget_grows_too() -> None:
     template = one_container()
     template["spec"]["resources"] = {"limits": {"memory": "1Gi"}}
