@@ -7,9 +7,10 @@ goes on, trusts the wall clock and never gives a lease back; hence this one, aft
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -38,7 +39,10 @@ def uptime() -> float:
 
 
 class LeaderElection:
-    """Competes for one Lease. `identity` must differ between replicas, as a pod's name does."""
+    """Competes for one Lease. `identity` must differ between replicas, as a pod's name does.
+
+    `annotate` makes the Lease's annotations from what they are, at every renewal.
+    """
 
     def __init__(
         self,
@@ -48,11 +52,12 @@ class LeaderElection:
         name: str,
         identity: str,
         timing: LeaseTiming | None = None,
+        annotate: Callable[[Mapping[str, str]], Mapping[str, str]] = dict,
     ) -> None:
         self._session, self._identity = session, identity
         self._path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
         self._name = name
-        self._timing = timing or LeaseTiming()
+        self._timing, self._annotate = timing or LeaseTiming(), annotate
         self._lease: JsonObject = {}
         self._changed_at = 0.0  # when the lease was last seen to change, by our clock
         self._valid_until = 0.0
@@ -70,6 +75,11 @@ class LeaderElection:
     def leader(self) -> str:
         """The holder as last seen; "" when there is none."""
         return str((self._lease.get("spec") or {}).get("holderIdentity") or "")
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        """Those of the Lease as last seen."""
+        return (self._lease.get("metadata") or {}).get("annotations") or {}
 
     async def run(self, lead: Callable[[], Awaitable[None]]) -> None:
         """Wait for the lease, then run `lead` while it is held; give it back when `lead` has ended.
@@ -150,10 +160,17 @@ class LeaderElection:
     async def _give_back(self) -> None:
         held, self._valid_until = self.is_leader(), 0.0
         if held:
-            await self._try(self._write_vacant)
+            await self._try(self._vacate)
+
+    async def _vacate(self) -> bool:
+        """A renewal that was cancelled on its way may be written before the GET, or between GET and PUT."""
+        for _ in range(2):
+            with contextlib.suppress(Conflict):
+                return await self._write_vacant()
+        return await self._write_vacant()
 
     async def _write_vacant(self) -> bool:
-        lease = await self._ask("GET")  # a renewal that was cancelled on its way may have been written
+        lease = await self._ask("GET")
         if lease["spec"].get("holderIdentity") != self._identity:
             return False
         spec = {**lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
@@ -182,8 +199,10 @@ class LeaderElection:
             "acquireTime": now if changed else old.get("acquireTime", now),
             "leaseTransitions": int(old.get("leaseTransitions") or 0) + (changed and bool(old)),
         }
-        base = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": self._name}}
-        return {**base, **lease, "spec": {**old, **spec}}
+        metadata = lease.get("metadata") or {"name": self._name}
+        metadata = {**metadata, "annotations": dict(self._annotate(metadata.get("annotations") or {}))}
+        base = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}
+        return {**base, **lease, "metadata": metadata, "spec": {**old, **spec}}
 
 
 async def _stop(task: asyncio.Future[None]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -24,6 +24,7 @@ from populate_operator.pods.session import ApiSession, connect
 from populate_operator.pods.watch import PodWatch
 from populate_operator.probes import serve_probes
 from populate_operator.queue.fleet import Fleet
+from populate_operator.queue.homes import HOMES_ANNOTATION, plan_homes, plan_note, read_note, write_note
 from populate_operator.queue.points import Reached, nobody
 from populate_operator.queue.scope import NO_RIGHTS, Scope, survey
 from populate_operator.queue.services import NotLeading, Services
@@ -106,7 +107,11 @@ class Operator:
         self._settings, self._session, self._stop, self._reached = settings, session, stop, reached
         self._patience = patience
         self._election = LeaderElection(
-            session, namespace=settings.own_namespace, name=LEASE, identity=settings.identity
+            session,
+            namespace=settings.own_namespace,
+            name=LEASE,
+            identity=settings.identity,
+            annotate=self._note_homes,
         )
         self._deposed = asyncio.Event()
         self._deposed_by: BaseException | None = None
@@ -123,7 +128,7 @@ class Operator:
 
     async def _lead(self, api: PodApi, queues: QueueApi) -> None:
         LEADER.set(1)
-        threads = Threads.start(self._settings.database_threads)
+        threads = Threads(self._settings.database_threads)
         try:
             # Asked again: namespaces may have come and gone while this replica stood by.
             installation = await self._wait_for_api(api, queues)
@@ -151,13 +156,22 @@ class Operator:
             watch=PodWatch(self._session, self._fleet.pods_changed, namespaces=self._scope.namespaces),
             threads=threads,
             installation=installation,
-            # All that are listed: a queue is dead only where the API server says so.
-            namespaces=self._settings.namespaces,
+            homes=self._homes,
             runner_script=resources.files("populate_operator.pods").joinpath("runner.py").read_text(),
             may_write=self._election.is_leader,
             on_completed=self._fleet.completed,
             reached=self._reached,
         )
+
+    def _note_homes(self, annotations: Mapping[str, str]) -> Mapping[str, str]:
+        known, listed = self._fleet.roll_call, self._settings.namespaces
+        is_complete = known.is_complete and not self._scope.left_out
+        homes = plan_note(read_note(annotations), known.homes, listed, is_complete=is_complete)
+        return {**annotations, HOMES_ANNOTATION: write_note(homes)}
+
+    def _homes(self) -> tuple[str, ...]:
+        """All that are listed, served or not, and those that were: a queue is dead where the API says so."""
+        return plan_homes(read_note(self._election.annotations), self._settings.namespaces)
 
     async def _wait_for_api(self, api: PodApi, queues: QueueApi) -> str:
         """The installation, once the API server answers and something can be served: `_scope` says what.

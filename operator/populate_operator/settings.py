@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from populate_operator import __version__
+from populate_operator.queue.threads import MOST
 
 LogFormat = Literal["json", "console"]
 
@@ -23,7 +24,7 @@ class Settings:
     health_port: int  # /livez, /readyz and /metrics
     log_format: LogFormat
     log_level: str
-    database_threads: int  # blocking database calls of passes at once
+    database_threads: int  # blocking calls of passes to one database server at once
     api_concurrency: int  # Kubernetes calls at once
 
 
@@ -53,7 +54,8 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str] = os
     flag("health-port", "8080", "port of /livez, /readyz and /metrics; 0 picks a free one", type=_port)
     flag("log-format", "json", "json or console", choices=("json", "console"))
     flag("log-level", "info", "debug, info, warning or error", choices=("debug", "info", "warning", "error"))
-    flag("database-threads", "16", "database calls at once; half as many more may take long", type=_positive)
+    calls = "calls at once to a database server; half as many more may take long"
+    flag("database-threads", "16", calls, type=_database_threads)
     flag("api-concurrency", "32", "Kubernetes API calls at once", type=_positive)
     parsed = vars(parser.parse_args(arguments))
     namespaces = tuple(name.strip() for name in parsed.pop("namespaces").split(",") if name.strip())
@@ -64,6 +66,13 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
+    return value
+
+
+def _database_threads(text: str) -> int:
+    value = _positive(text)
+    if value > MOST:
+        raise argparse.ArgumentTypeError(f"must be at most {MOST}, not {value}")
     return value
 
 

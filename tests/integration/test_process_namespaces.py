@@ -1,6 +1,7 @@
 """An operator for listed namespaces, with no rights but the chart's, loses some of them.
 
-Cases: one is deleted while it leads, and made anew; one while another replica leads; all of them.
+Cases: one is deleted while it leads, and made anew; one while another replica leads; all of them; one is
+listed no more, and its queue has a job at work.
 """
 
 from __future__ import annotations
@@ -17,8 +18,13 @@ from pathlib import Path
 import pytest
 
 from dev.cluster import Cluster
+from dev.databases import Database, Server
+from populate_operator.pods.names import LEASE
+from populate_operator.queue.homes import HOMES_ANNOTATION, read_note
+from populate_operator.queue.store import owner_of
 from tests.e2e.lab.queues import eventually
 from tests.integration.chart.rendered import Json, Manifests
+from tests.integration.jobs.pipelines import Pipeline, build_imaging
 from tests.integration.manifests import Api, manifest
 from tests.integration.processes import (
     GRACE_SECONDS,
@@ -48,9 +54,11 @@ class Site:
     own: str
     listed: tuple[str, str]
 
-    def operator(self, identity: str = "one") -> AbstractContextManager[Process]:
-        """A process that serves the listed namespaces."""
-        program = (*PLAIN, "--namespaces", ",".join(self.listed))
+    def operator(
+        self, identity: str = "one", listed: tuple[str, ...] = ()
+    ) -> AbstractContextManager[Process]:
+        """A process that serves the listed namespaces, both of them unless told otherwise."""
+        program = (*PLAIN, "--namespaces", ",".join(listed or self.listed))
         return operator(self.seen.kubeconfig, self.own, identity, program)
 
     def grant(self, namespace: str) -> None:
@@ -228,3 +236,57 @@ def test_when_no_namespace_is_left_it_waits_for_one(site: Site) -> None:
         site.grant(second)
         assert said(process, "namespaces left out")["namespaces"] == [first]
         wait_until_served(process, second)
+
+
+@pytest.fixture
+def shared_table(mysql: Server) -> Iterator[Pipeline]:
+    """The imaging pipeline, to be populated by queues of two namespaces."""
+    database = Database(mysql, f"populate_test_{secrets.token_hex(6)}").create()
+    pipeline = Pipeline(database)
+    build_imaging(pipeline, subjects=1)
+    yield pipeline
+    pipeline.close()
+    database.drop()
+
+
+def create_queue_of(table: Pipeline, cluster: Cluster, namespace: str) -> str:
+    """A queue of that table which starts nothing, and its Secret; its uid."""
+    server, api = table.server, Api(cluster, namespace)
+    account = (f"--from-literal=username={server.user}", f"--from-literal=password={server.password}")
+    api.kubectl("create", "secret", "generic", "dj", *account)
+    where = {"host": server.host, "port": server.port}
+    body = manifest(
+        database=where, schema=table.name, table="Segmentation", suspend=True, refresh={"intervalSeconds": 1}
+    )
+    return str(api.create(body)["metadata"]["uid"])
+
+
+def test_jobs_of_a_namespace_that_is_listed_no_more_are_left_to_their_queue(
+    site: Site, shared_table: Pipeline
+) -> None:
+    stays, goes = site.listed
+    create_queue_of(shared_table, site.cluster, stays)
+    uid = create_queue_of(shared_table, site.cluster, goes)
+    with site.operator() as process:
+        wait_until_served(process, goes)
+        eventually("it is noted where queues are", lambda: homes(site) == {stays, goes})
+        jobs = shared_table.jobs("Segmentation")
+        eventually("there is a job", lambda: jobs.pending.count() == 1)
+        process.send_signal(signal.SIGTERM)
+        assert ended(process) == 0
+    installation = site.cluster.kubectl("get", "namespace", site.own, "-o", "jsonpath={.metadata.uid}")
+    jobs.reserve_many(1, owner=owner_of(installation, uid), hosts=["at-work"])
+    site.revoke(goes)  # as the chart does for a shorter list
+
+    with site.operator("two", listed=(stays,)) as process:
+        said(process, "abandoned jobs not looked for")
+        assert jobs.reserved.count() == 1
+        site.cluster.kubectl("annotate", "lease", LEASE, "-n", site.own, f"{HOMES_ANNOTATION}-")
+        assert said(process, "abandoned jobs released")["jobs"] == 1
+    assert jobs.pending.count() == 1
+
+
+def homes(site: Site) -> frozenset[str]:
+    """The namespaces that the Lease notes."""
+    lease = json.loads(site.cluster.kubectl("get", "lease", LEASE, "-n", site.own, "-o", "json"))
+    return read_note(lease["metadata"]["annotations"])

@@ -32,6 +32,7 @@ def test_a_flag_beats_the_environment() -> None:
     [
         ("--health-port=70000", "between 0 and 65535"),
         ("--database-threads=0", "at least 1"),
+        ("--database-threads=22", "at most 21"),
         ("--api-concurrency=many", "invalid"),
         ("--log-format=xml", "json"),
     ],

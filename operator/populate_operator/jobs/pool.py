@@ -14,7 +14,7 @@ from populate_operator.jobs.connection import Address, connect, is_alive
 from populate_operator.jobs.errors import DatabaseUnreachable
 
 _IDLE_SECONDS = 1.0  # after this an idle connection is proved alive before it is used
-# More than the operator has threads for database calls by default, so that none of them waits for another's
+# As many as the operator may have threads for the calls to a server, so that none of them waits for another's
 # connection, and far less than the 151 that a server grants. They are opened only when so many are needed.
 _SIZE = 32
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from populate_operator.jobs import Database, JobTable, Tls
+from populate_operator.jobs import Database, DatabaseUnreachable, JobTable, Tls
 from populate_operator.pods.client import PodApi
 from populate_operator.pods.errors import NotFound
 from populate_operator.pods.owner import QueueRef
@@ -17,6 +18,7 @@ from populate_operator.queue.services import Services
 from populate_operator.queue.store import QueueStore, owner_of
 
 REREAD_SECONDS = 30.0  # how soon a rotated Secret is followed; a refused account is read again at once
+_NO_SUCH_NAME = (socket.EAI_NONAME, socket.EAI_NODATA)
 
 
 class NotReady(Exception):
@@ -83,6 +85,7 @@ class Access:
     def __init__(self, queue: QueueRef, services: Services) -> None:
         self.store: QueueStore | None = None
         self._made_of: object = None
+        self._service: tuple[str, str] | None = None  # a host that is a Service, and the Service's name
         self._queue, self._services = queue, services
         self._accounts = AccountReader(services.api, queue.namespace)
 
@@ -93,30 +96,49 @@ class Access:
     async def open(self, spec: PopulateQueueSpec, class_query: str | None) -> QueueStore:
         """The job table for `spec`; `class_query` is the key source that its class told.
 
-        Raises NotReady and ApiError. The database is not asked.
+        Raises NotReady, ApiError, and DatabaseUnreachable for a name that cannot be looked up. The database
+        is not asked.
         """
         account = await self._accounts.account(spec.database)
         key_source = class_query if spec.key_source.from_class else spec.key_source.query
-        host = await resolve_host(spec.database.host, self._queue.namespace)
+        host = await self._resolve(spec.database.host)
         policy = spec.restrictions, spec.keep_completed, spec.priority
         made_of = spec.database, host, account, key_source, policy
         if self.store is None or self._made_of != made_of:
             owner = owner_of(self._services.installation, self._queue.uid)
             table = build_table(spec, host, account, key_source)
-            self.store = QueueStore(table, owner=owner, threads=self._services.threads)
+            lane = self._services.threads.lane(f"{host}:{spec.database.port}")
+            self.store = QueueStore(table, owner=owner, lane=lane)
             self._made_of = made_of
         return self.store
 
+    async def _resolve(self, host: str) -> str:
+        """One that was found to be a Service is no other server while that Service is made anew."""
+        if self._service is None or self._service[0] != host:
+            resolved = await resolve_host(host, self._queue.namespace)
+            self._service = (host, resolved) if resolved != host else None
+            return resolved
+        return self._service[1]
+
 
 async def resolve_host(host: str, namespace: str) -> str:
-    """The host as the queue's pods mean it: a bare name is first of all a Service of their namespace."""
+    """The host as the queue's pods mean it: a bare name is first of all a Service of their namespace.
+
+    Raises DatabaseUnreachable where the name server does not say whether there is one: the same name may
+    mean another server here, in the operator's own namespace.
+    """
     if "." in host or ":" in host or host == "localhost":
         return host
     service = f"{host}.{namespace}.svc"
     try:
         await asyncio.get_running_loop().getaddrinfo(service, None)
-    except OSError:  # no such Service, or no cluster DNS here: the name is left to this machine
-        return host
+    except socket.gaierror as error:
+        if error.errno in _NO_SUCH_NAME:  # or no cluster DNS here: the name is left to this machine
+            return host
+        raise DatabaseUnreachable(
+            f"{host}: the name server does not answer for {service} ({error.strerror}); see whether it runs, "
+            "or give an address or a full name as spec.database.host"
+        ) from error
     return service
 
 

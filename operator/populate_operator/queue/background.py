@@ -96,7 +96,7 @@ class Background:
         if not owners:
             return
         try:
-            living = await self._services.queues.list_uids(self._services.namespaces)
+            living = await self._services.queues.list_uids(self._services.homes())
         except Refused as error:  # a namespace that we may not see into may have the queue
             log.warning("abandoned jobs not looked for", queue=self._queue.name, error=error.message)
             return

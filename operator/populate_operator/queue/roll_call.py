@@ -42,6 +42,7 @@ class RollCall:
         self._homes: dict[str, str] = {}  # the namespace of each that was heard of
         self._missed: dict[str, float] = {}
         self._called_at = 0.0
+        self.is_complete = False  # whether the last list has shown that no queue is unheard
 
     def hear(self, event: str | None, metadata: Mapping[str, Any]) -> None:
         """Take in what the watch told of one queue."""
@@ -61,7 +62,12 @@ class RollCall:
         served = {uid for uid in self._served if self._homes.get(uid) not in refused}
         missed = unheard(self._heard, listed, served)
         self._missed = {uid: self._missed.get(uid, now) for uid in missed}
-        self._called_at = now
+        self._called_at, self.is_complete = now, not missed and not refused
+
+    @property
+    def homes(self) -> frozenset[str]:
+        """The namespaces of the queues that were heard of."""
+        return frozenset(self._homes.values())
 
     @property
     def missed_for(self) -> float:

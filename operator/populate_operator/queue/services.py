@@ -29,7 +29,7 @@ class Services:
     watch: PodWatch
     threads: Threads  # for blocking database calls
     installation: str  # UID of the operator's namespace
-    namespaces: tuple[str, ...]  # listed, whether or not they are there; empty for all
+    homes: Callable[[], tuple[str, ...]]  # namespaces that may have queues of ours; empty for all
     runner_script: str  # text of pods/runner.py
     may_write: Callable[[], bool]  # whether this replica still leads
     on_completed: Callable[[str], None]  # told the `table_id` whose jobs were completed

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar, assert_never
+from typing import Any, NoReturn, TypeVar, assert_never
 
 from populate_operator import jobs
 from populate_operator.jobs import BadKey, DatabaseUnreachable, Fence, Job, JobTable, Key, Target
@@ -35,7 +35,7 @@ from populate_operator.queue.status import (
     RecentError,
     TargetProgress,
 )
-from populate_operator.queue.threads import Threads
+from populate_operator.queue.threads import Lane
 
 T = TypeVar("T")
 
@@ -74,8 +74,8 @@ class Figures:
 class QueueStore:
     """The job table of one queue, seen by `owner`. Every method raises JobsError."""
 
-    def __init__(self, table: JobTable, *, owner: str, threads: Threads) -> None:
-        self.table, self.owner, self._threads = table, owner, threads
+    def __init__(self, table: JobTable, *, owner: str, lane: Lane) -> None:
+        self.table, self.owner, self._lane = table, owner, lane
         self._late: asyncio.Future[Any] | None = None
         self._has_adopted = False
 
@@ -87,7 +87,7 @@ class QueueStore:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         """The result of `work`, however long it takes."""
-        call = self._begin(work, self._threads.slow)
+        call = self._begin(work, self._lane.slow)
         while not await self._has_ended(call):
             pass
         return call.result()
@@ -96,7 +96,7 @@ class QueueStore:
         """The same for what a pass waits for. Raises DatabaseUnreachable when the answer is late.
 
         The late call goes on, for a thread cannot be stopped; until it has ended no other one is begun, so
-        that a silent database holds one thread of each queue. Whatever it still writes is fenced.
+        that a silent server holds one of its threads for each queue. Whatever it still writes is fenced.
         """
         if self._late:
             await self._answer_of(self._late)
@@ -106,18 +106,26 @@ class QueueStore:
             loop.call_soon_threadsafe(begun.set)
             return work()
 
-        call = self._begin(begin, self._threads.prompt)
-        await begun.wait()  # for a thread, which is no fault of the database
+        call = self._begin(begin, self._lane.prompt)
+        while not await _is_set(begun):  # which is no fault of the database, unless it holds the threads
+            if self._lane.late:
+                self._give_up(call)
         await self._answer_of(call)
         return call.result()
 
     async def _answer_of(self, call: asyncio.Future[Any]) -> None:
-        self._late = None if await self._has_ended(call) else call
-        if self._late:
-            raise DatabaseUnreachable(
-                f"{self.table.database.address}: no answer for {ANSWER_SECONDS:.0f} s; "
-                "check the network between, that the server is up, not overloaded, and has room on its disk"
-            )
+        self._late = None
+        if not await self._has_ended(call):
+            self._give_up(call)
+
+    def _give_up(self, call: asyncio.Future[Any]) -> NoReturn:
+        self._late = call
+        self._lane.late.add(call)
+        call.add_done_callback(self._lane.late.discard)
+        raise DatabaseUnreachable(
+            f"{self.table.database.address}: no answer for {ANSWER_SECONDS:.0f} s; "
+            "check the network between, that the server is up, not overloaded, and has room on its disk"
+        )
 
     async def _has_ended(self, call: asyncio.Future[Any]) -> bool:
         """Wait for a while, and see to it meanwhile that the call does not wait for what never comes."""
@@ -241,7 +249,7 @@ class QueueStore:
         return {owner: owner.removeprefix(prefix) for owner in owners if owner != self.owner}
 
     async def release_owner(self, owner: str, *, except_hosts: Collection[str]) -> int:
-        """Re-pend what `owner`, a queue that no longer exists, had reserved, but for pods that are left."""
+        """End what `owner`, a queue that no longer exists, had reserved, but for pods that are left."""
         return await self._in_thread(lambda: self.table.release_owner(owner, except_hosts=except_hosts))
 
 
@@ -261,10 +269,19 @@ def build_settlement(key: Key, fence: Fence, job: Reservation, outcome: Outcome)
     assert_never(outcome)
 
 
+async def _is_set(begun: asyncio.Event) -> bool:
+    """Wait for a while."""
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await begun.wait()
+    except TimeoutError:
+        return False
+
+
 def _reservation(job: Job) -> Reservation:
-    return Reservation(
-        job.key.json, job.host, job.attempt, job.reserved_seconds or 0.0, oom_kills=job.connection_id
-    )
+    # Each of them ended an attempt, whatever somebody wrote into the row.
+    oom_kills = max(min(job.connection_id, job.attempt - 1), 0)
+    return Reservation(job.key.json, job.host, job.attempt, job.reserved_seconds or 0.0, oom_kills)
 
 
 def _recent_error(job: Job, now: datetime) -> RecentError:

@@ -1,11 +1,13 @@
-"""A silent database: told in time, asked one thing at a time, used again as soon as it answers."""
+"""A silent database: told in time, asked one thing at a time, used again as soon as it answers.
+
+It has as many threads as it holds; queues that find none are told the same, and those at other servers go on.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -16,15 +18,21 @@ from populate_operator.queue.threads import Threads
 
 
 @pytest.fixture
-def threads() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(1) as threads:
-        yield threads
+def threads() -> Iterator[Threads]:
+    threads = Threads(1)
+    yield threads
+    threads.close()
+
+
+def queue_at(host: str, threads: Threads) -> QueueStore:
+    """One of the queues at that server."""
+    table = JobTable(Database(host=host, user="ada", password="x"), schema="lab", table="Spikes")
+    return QueueStore(table, owner="owner", lane=threads.lane(host))
 
 
 @pytest.fixture
-def queue(threads: ThreadPoolExecutor) -> QueueStore:
-    table = JobTable(Database(host="db.example", user="ada", password="x"), schema="lab", table="Spikes")
-    return QueueStore(table, owner="owner", threads=Threads(threads, threads))
+def queue(threads: Threads) -> QueueStore:
+    return queue_at("db.example", threads)
 
 
 async def test_a_late_answer_is_told_and_awaited_before_anything_else(
@@ -65,11 +73,11 @@ async def test_a_call_whose_connection_is_forgotten_is_helped_before_it_is_late(
 
 
 async def test_a_wait_for_a_thread_is_no_silence(
-    queue: QueueStore, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+    queue: QueueStore, threads: Threads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "ANSWER_SECONDS", 0.0)
     free = threading.Event()
-    threads.submit(free.wait)
+    threads.lane("db.example").prompt.submit(free.wait)
     waiting = asyncio.ensure_future(queue._promptly(lambda: "answer"))
     for _ in range(10):
         await asyncio.sleep(0)
@@ -77,3 +85,20 @@ async def test_a_wait_for_a_thread_is_no_silence(
     monkeypatch.setattr(store, "ANSWER_SECONDS", 60.0)
     free.set()
     assert await waiting == "answer"
+
+
+async def test_a_silent_server_holds_up_its_own_queues_alone(
+    queue: QueueStore, threads: Threads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "ANSWER_SECONDS", 0.01)
+    answers, another = threading.Event(), queue_at("db.example", threads)
+    with pytest.raises(DatabaseUnreachable, match=r"no answer"):
+        await queue._promptly(answers.wait)
+    for _ in range(2):
+        with pytest.raises(DatabaseUnreachable, match=r"no answer"):
+            await another._promptly(lambda: "late")
+    monkeypatch.setattr(store, "ANSWER_SECONDS", 60.0)
+    assert await queue_at("other.example", threads)._promptly(lambda: "answer") == "answer"
+    answers.set()
+    assert await another._promptly(lambda: "again") == "again"
+    assert not threads.lane("db.example").late

@@ -134,3 +134,14 @@ async def test_a_cluster_that_refuses_proves_nothing() -> None:
     hear(roll_call, "lab-uid", 1)
     await repeated(roll_call)
     assert roll_call.missed_for == 0.0
+
+
+async def test_all_are_known_once_every_namespace_has_said_so() -> None:
+    roll_call = RollCall({"lab-uid"})
+    hear(roll_call, "lab-uid", 2)
+    is_complete = [roll_call.is_complete]
+    for namespaces in (["lab"], ["gone", "lab"]):
+        await repeated(roll_call, *namespaces)
+        is_complete.append(roll_call.is_complete)
+    assert is_complete == [False, True, False]
+    assert roll_call.homes == {"lab"}

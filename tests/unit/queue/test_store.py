@@ -23,7 +23,7 @@ from populate_operator.queue.outcome import (
     RetryLater,
 )
 from populate_operator.queue.plan import Reservation
-from populate_operator.queue.store import QueueStore, _recent_error, build_settlement, owner_of
+from populate_operator.queue.store import QueueStore, _recent_error, _reservation, build_settlement, owner_of
 from populate_operator.queue.threads import Threads
 from tests.unit.jobs.builders import build_target
 from tests.unit.queue.builders import make_pod
@@ -64,6 +64,18 @@ def test_an_error_is_shown_with_the_moment_of_its_end(end: datetime | None) -> N
     assert _recent_error(job, NOW).time == (end or NOW)
 
 
+@pytest.mark.parametrize(
+    ("written", "attempt", "kills"), [(2, 3, 2), (2, 2, 1), (4_000_000_000, 1, 0), (3, 0, 0)]
+)
+def test_no_more_oom_kills_than_attempts_are_believed(written: int, attempt: int, kills: int) -> None:
+    local = datetime(2026, 10, 1, 11)
+    job = Job(
+        KEY, "reserved", 5, local, local, local, None, None, "", None, *FENCE, pid=attempt,
+        connection_id=written, version="v", reserved_seconds=9.0, completed_at=None,
+    )  # fmt: skip
+    assert _reservation(job).oom_kills == kills
+
+
 class Table:
     """A job table that takes no key back."""
 
@@ -80,7 +92,7 @@ class Table:
     "key", ["{}", "no JSON", KEY.json], ids=["incomplete", "unreadable", "not to be held"]
 )
 async def test_a_pod_with_an_edited_key_has_no_job_and_stops_nothing(key: str) -> None:
-    threads = Threads.start(1)
-    store = QueueStore(cast(JobTable, Table()), owner=FENCE.owner, threads=threads)
+    threads = Threads(1)
+    store = QueueStore(cast(JobTable, Table()), owner=FENCE.owner, lane=threads.lane("server"))
     assert await store.take_back(make_pod(key=key), version="v") is None
     threads.close()
