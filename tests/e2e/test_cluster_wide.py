@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from enum import Enum, auto
 
 import pytest
 
@@ -33,14 +34,27 @@ def instance() -> Iterator[Instance]:
 def test_namespaces_go_with_their_queues(
     small_cluster: Cluster, operator: Operator, instance: Instance
 ) -> None:
-    for is_database_away in (False, True):
-        go_with_a_queue(small_cluster, instance, is_database_away=is_database_away)
+    for harm in Harm:
+        go_with_a_queue(small_cluster, instance, harm)
     audit = Audit(small_cluster, operator.namespace, operator.release)
     assert audit.used()
     assert audit.forbidden() == []
 
 
-def go_with_a_queue(cluster: Cluster, instance: Instance, *, is_database_away: bool) -> None:
+class Harm(Enum):
+    """What happens to the database just before."""
+
+    NONE = auto()
+    READ_ONLY = auto()
+    AWAY = auto()
+
+
+def set_read_only(instance: Instance, value: int) -> None:
+    with instance.server.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SET GLOBAL super_read_only = %s", (value,))
+
+
+def go_with_a_queue(cluster: Cluster, instance: Instance, harm: Harm) -> None:
     """Delete a namespace whose queue has two pods at work."""
     name = f"e2e-wide-{secrets.token_hex(3)}"
     cluster.kubectl("create", "namespace", name)
@@ -50,8 +64,14 @@ def go_with_a_queue(cluster: Cluster, instance: Instance, *, is_database_away: b
         spec["database"]["port"] = instance.server.port
         queue = place.queue().apply(spec)
         eventually("two pods work", lambda: len(runs(place)) == 2, queue=queue)
-        if is_database_away:
-            instance.kill()
+        match harm:
+            case Harm.AWAY:
+                instance.kill()
+            case Harm.READ_ONLY:
+                set_read_only(instance, 1)
         cluster.kubectl("delete", "namespace", name, "--timeout=120s")
-        if is_database_away:
-            instance.start()
+        match harm:
+            case Harm.AWAY:
+                instance.start()
+            case Harm.READ_ONLY:
+                set_read_only(instance, 0)

@@ -6,6 +6,8 @@
 - finished pods: as many as podRetention says, logs readable
 - deleted in mid-run: pods deleted, rows pending, nothing of it left
 - deleted while the database is down: gone all the same, and its rows are picked up by another queue
+- deleted when its Secret is gone: settled all the same, a row that is in the target above all
+- deleted while its table refuses to be written: gone all the same
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from tests.e2e.lab.gate import (
     AT_ONCE,
     AT_THE_GATE,
     FOR_EVER,
+    INSERT,
     is_at_rest,
     jobs,
     make_gated_tables,
@@ -225,3 +228,35 @@ def test_queue_is_deleted_while_the_database_is_down(workplace: Workplace, door:
     )
     eventually("all done", lambda: populated(workplace) == [1, 2], queue=other)
     eventually("at rest", lambda: is_at_rest(workplace, other), queue=other)
+
+
+def test_queue_that_is_deleted_after_its_secret_is_settled(workplace: Workplace, door: Door) -> None:
+    """`kubectl delete -f folder/` deletes both; the operator reads the Secret again every 30 s."""
+    make_gated_tables(workplace, keys=2)
+    door.add_secret()
+    door.open()
+    queue = workplace.queue()
+    has_made_one = AT_THE_GATE.replace("while not", "session == 1 and " + INSERT.strip() + "\nwhile not")
+    spec = workplace.spec("__spikes", workplace.template(has_made_one), parallelism=2, database=door.database)
+    queue.apply(spec)
+    eventually("two at the gate", lambda: len(runs(workplace)) == 2, queue=queue)
+    eventually("one has made its row", lambda: populated(workplace) == [1], queue=queue)
+
+    queue.kubectl("delete", "secret", door.name)
+    eventually("missed", lambda: says(queue, "Ready", "SecretNotFound", door.name), queue=queue)
+    queue.delete()
+    assert jobs(workplace) == {2: "pending"}
+    eventually("no pod left", lambda: queue.pods() == [])
+
+
+def test_queue_is_deleted_while_its_table_refuses_to_be_written(workplace: Workplace) -> None:
+    make_gated_tables(workplace, keys=1)
+    queue = workplace.queue().apply(workplace.spec("__spikes", workplace.template(FOR_EVER)))
+    eventually("it runs", lambda: runs(workplace) == [1], queue=queue)
+    workplace.sql(
+        "CREATE TRIGGER closed BEFORE UPDATE ON `~~spikes` FOR EACH ROW "
+        "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'closed for repairs'"
+    )
+    queue.delete()
+    assert jobs(workplace) == {1: "reserved"}
+    eventually("no pod left", lambda: queue.pods() == [])

@@ -30,21 +30,22 @@ class QueueApi:
         except NotFound:
             return
 
-    async def set_finalizer(self, queue: QueueRef, metadata: Mapping[str, Any], *, present: bool) -> None:
+    async def set_finalizer(self, queue: QueueRef, metadata: Mapping[str, Any], *, present: bool) -> bool:
         """Add our finalizer or remove it; others' stay. `metadata` is the queue's as last observed.
 
-        Raises Conflict when the queue has changed since then: observe it and try again.
+        False when the queue is gone. Raises Conflict when it has changed since: observe it and try again.
         """
         finalizers = list(metadata.get("finalizers") or ())
         if (QUEUE_FINALIZER in finalizers) == present:
-            return
+            return True
         others = [one for one in finalizers if one != QUEUE_FINALIZER]
         wanted = [*others, QUEUE_FINALIZER] if present else others
         version = metadata["resourceVersion"]  # custom resources have no strategic merge: hence the lock
         try:
             await self._patch(queue, {"metadata": {"finalizers": wanted, "resourceVersion": version}})
         except NotFound:
-            return
+            return False
+        return True
 
     async def clear_refresh_request(self, queue: QueueRef) -> None:
         """Remove the annotation that asked for a refresh, so that setting it again is a change."""

@@ -59,6 +59,10 @@ class KeySourceAnswer:
             return True
         return self.retry_at is not None and now >= self.retry_at
 
+    def ask_again_by(self, now: datetime) -> None:
+        """End the pause after a try that failed, if there is one."""
+        self.retry_at = self.retry_at and now
+
     def begin(self, fingerprint: str, *, may_start: bool) -> None:
         """The class is being asked. The trouble of a failed try stays until another has succeeded."""
         if fingerprint != self.fingerprint or self.is_put_off:

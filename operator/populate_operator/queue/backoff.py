@@ -54,6 +54,10 @@ class Backoff:
         """The next pod is tried now; the failures still count, should it fail too."""
         return replace(self, until=None)
 
+    def since_at_most(self, now: datetime) -> Backoff:
+        """The clock was set back: the pause ends, and what works from now on proves that starting works."""
+        return replace(self, since=self.since and now, until=None)
+
     def after_observing(self, pods: Iterable[PodView], now: datetime) -> Backoff:
         """No pause any more once a pod that was created after the last failure works."""
         since = self.since

@@ -88,6 +88,9 @@ class Fleet:
         task = self._tasks.get(uid)
         if task:
             task.cancel()
+        # Somebody else let it go, and nothing need ever change about them any more.
+        if self._strays and any(pod.has_finalizer for pod in self._services.watch.pods_of(uid)):
+            self._strays.suspect(uid)
 
     def _ended(self, uid: str, task: asyncio.Task[None]) -> None:
         self._loops.pop(uid, None)

@@ -55,6 +55,17 @@ class Memory:
     database_trouble: Trouble | None = None  # as last reported
     setup_trouble: Trouble | None = None  # likewise
     failures: int = 0  # passes in a row that could not reach what they needed
+    looked_at: datetime | None = None  # when the last pass began
+
+    def note_clock(self, now: datetime) -> None:
+        """A clock that was set back would put off for as long whatever waits for a time: none of it waits."""
+        if self.looked_at and now < self.looked_at:
+            self.refreshed_at = self.refresh_not_before = self.figures_not_before = None
+            self.status_written_at = None
+            self.settled.clear()
+            self.backoff = self.backoff.since_at_most(now)
+            self.key_source.ask_again_by(now)
+        self.looked_at = now
 
     def note_spec(self, fingerprint: str, generation: int) -> None:
         """A changed template is proved anew, and the pause that the old one earned ends.

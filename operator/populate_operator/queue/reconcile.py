@@ -30,6 +30,7 @@ from populate_operator.queue.requests import PodFactory
 from populate_operator.queue.resource import InvalidQueueError, PopulateQueueSpec, parse_spec
 from populate_operator.queue.services import Services
 from populate_operator.queue.statuses import StatusWriter
+from populate_operator.queue.store import QueueStore
 from populate_operator.queue.tidying import Tidier
 from populate_operator.queue.trouble import Expected, is_about_reaching, is_from_database, trouble_of
 
@@ -38,6 +39,7 @@ log = structlog.get_logger(__name__)
 Body = Mapping[str, Any]
 _LONGEST_PASS = timedelta(seconds=1)  # a queue that is never idle still reports, and reads the database
 _WRITES = (p.Settle, p.Reserve, p.TakeBack)
+_AGAIN = 1.0  # seconds, should the watch not be faster
 _MANY = 1_000_000  # "some are due": how many is the database's affair
 
 
@@ -54,6 +56,7 @@ class Reconciler:
         self._statuses = StatusWriter(queue, services, self.memory)
         self._body: Body = {}
         self._generation = 0  # of the spec that this pass goes by: the queue may be changed meanwhile
+        self._held_since = ""  # resourceVersion to which we added our finalizer: the watch tells it later
 
     def observe(self, body: Body) -> None:
         """Take in the queue as the API server last told it."""
@@ -79,8 +82,8 @@ class Reconciler:
         is_deleting = bool(metadata.get("deletionTimestamp"))
         if is_deleting and QUEUE_FINALIZER not in (metadata.get("finalizers") or ()):
             return None
-        if not is_deleting:
-            await self._hold(metadata)
+        if not is_deleting and not await self._hold(metadata):
+            return _AGAIN
         if _is_refresh_requested(body):
             await self._services.queues.clear_refresh_request(self.queue)
         try:
@@ -89,14 +92,22 @@ class Reconciler:
             return await self._report_invalid(str(error), is_deleting)
         return await self._pass(spec, is_deleting)
 
-    async def _hold(self, metadata: Body) -> None:
-        """Keep our finalizer on a living queue, so that its pods can be settled when it is deleted."""
+    async def _hold(self, metadata: Body) -> bool:
+        """Keep our finalizer on a living queue, so that its pods can be settled when it is deleted.
+
+        False where the queue has changed or gone since it was observed: without a hold nothing is begun.
+        """
+        version = metadata["resourceVersion"]
+        if QUEUE_FINALIZER in (metadata.get("finalizers") or ()) or version == self._held_since:
+            return True
         try:
-            await self._services.queues.set_finalizer(self.queue, metadata, present=True)
+            is_held = await self._services.queues.set_finalizer(self.queue, metadata, present=True)
         except Conflict:
-            return  # the change that we missed is on its way and brings another pass
-        if QUEUE_FINALIZER not in (metadata.get("finalizers") or ()):
+            return False  # the change that we missed is on its way and brings another pass
+        if is_held:
+            self._held_since = version
             self._services.reached(Point.QUEUE_HELD)
+        return is_held
 
     async def _report_invalid(self, message: str, is_deleting: bool) -> float:
         if is_deleting:  # without a spec nothing can be settled; another queue of the table re-pends the rows
@@ -110,8 +121,9 @@ class Reconciler:
         return await self._statuses.write(self._generation, health, ())
 
     async def _pass(self, spec: PopulateQueueSpec, is_deleting: bool) -> float:
+        self.memory.note_clock(utc_now())
         self.memory.note_spec(fingerprint(spec), self._generation)
-        found = await self._read(spec)
+        found = await self._read(spec, is_deleting)
         factory = PodFactory(self.queue, spec, self.table_id)
         if spec.key_source.from_class and not is_deleting:
             self._background.ask_class(spec, factory, self.memory.known_template)
@@ -119,25 +131,33 @@ class Reconciler:
         effects = Effects(self.queue, self._services, self.memory, store, factory, self._tidier)
         observed = self._observed(spec, found, effects, is_deleting)
         try:
-            if p.may_wait_in_vain(observed):
-                going = await self._services.api.is_terminating(self.queue.namespace)
-                observed = replace(observed, is_namespace_going=going)
+            observed = await self._look_at_namespace(observed)
             observed = await self._converge(spec, effects, observed, found)
             is_due = self.memory.are_figures_due(utc_now(), is_idle=not observed.reservations)
             if store and is_due and self.memory.key_source.is_told(spec):
                 self._background.count(store)
         except (JobsError, ApiError) as error:
             self._note(error, found)
-            if is_deleting and found.database:  # it can be read but not written: no reason to wait for it
-                observed = await self._converge(spec, effects, replace(observed, reservations=None), found)
+            # It can be read but not written, twice in a row: no end waits for that.
+            if isinstance(error, JobsError) and self.memory.failures:
+                unread = await self._look_at_namespace(replace(observed, reservations=None))
+                if unread.is_deleting or unread.is_namespace_going:
+                    observed = await self._converge(spec, effects, unread, found)
         return await self._finish(spec, observed, found)
+
+    async def _look_at_namespace(self, observed: p.Observed) -> p.Observed:
+        """Ask whether the namespace goes, where that decides what becomes of pods. Raises ApiError."""
+        if not p.may_wait_in_vain(observed):
+            return observed
+        going = await self._services.api.is_terminating(self.queue.namespace)
+        return replace(observed, is_namespace_going=going)
 
     # --- observe ----------------------------------------------------------------------------------
 
-    async def _read(self, spec: PopulateQueueSpec) -> Findings:
+    async def _read(self, spec: PopulateQueueSpec, is_deleting: bool) -> Findings:
         found, known = Findings(), self._access.store
         try:
-            store = await self._access.open(spec, self.memory.key_source.take())
+            store = await self._open(spec, is_deleting)
             if store is not known:  # another key source, perhaps, or other restrictions
                 self.memory.note_change()
                 self.memory.refresh_requested = True
@@ -151,6 +171,14 @@ class Reconciler:
         self.table_id = table_id(spec, target.schema, target.table)
         self.upstream = frozenset(table_id(spec, parent.schema, parent.table) for parent in target.parents)
         return found
+
+    async def _open(self, spec: PopulateQueueSpec, is_deleting: bool) -> QueueStore:
+        try:
+            return await self._access.open(spec, self.memory.key_source.take())
+        except (ApiError, NotReady):
+            if is_deleting and self._access.store:  # the Secret was deleted too: the account may still do
+                return self._access.store
+            raise
 
     def _observed(
         self, spec: PopulateQueueSpec, found: Findings, effects: Effects, is_deleting: bool

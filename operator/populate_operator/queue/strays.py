@@ -12,6 +12,7 @@ import structlog
 
 from populate_operator.pods.batch import release_many
 from populate_operator.pods.errors import ApiError
+from populate_operator.pods.view import PodView
 from populate_operator.queue.outcome import has_ended
 from populate_operator.queue.services import Services
 
@@ -53,23 +54,26 @@ class Strays:
 
     async def _try(self, suspects: set[str]) -> set[str]:
         """Release the pods of those queues that are gone; those for which it did not work."""
-        try:
-            living = await self._services.queues.list_uids(self._services.namespaces)
-            self._services.fence()
-            errors = await self._release_pods(suspects - living)
-        except ApiError as error:
-            errors = dict.fromkeys(suspects, error)
+        pods_of = self._services.watch.pods_of
+        held = [pod for uid in suspects for pod in pods_of(uid) if pod.has_finalizer and has_ended(pod)]
+        errors: dict[str, ApiError] = {}
+        for namespace in {pod.namespace for pod in held}:
+            errors |= await self._try_in(namespace, [pod for pod in held if pod.namespace == namespace])
         if errors:
             one = next(iter(errors.values()))
             log.warning("pods without a queue not released", queues=len(errors), error=one.message)
         return set(errors)
 
-    async def _release_pods(self, queue_uids: set[str]) -> dict[str, ApiError]:
-        """One error of each queue of which not every pod could be released."""
-        watch = self._services.watch
-        pods = [
-            pod for uid in queue_uids for pod in watch.pods_of(uid) if pod.has_finalizer and has_ended(pod)
-        ]
+    async def _try_in(self, namespace: str, pods: list[PodView]) -> dict[str, ApiError]:
+        """One error of each queue of which not every pod could be released; asked in its namespace alone."""
+        try:
+            living = await self._services.queues.list_uids((namespace,))
+        except ApiError as error:
+            return {pod.queue_uid: error for pod in pods}
+        self._services.fence()
+        return await self._release_pods([pod for pod in pods if pod.queue_uid not in living])
+
+    async def _release_pods(self, pods: list[PodView]) -> dict[str, ApiError]:
         answers = await release_many(self._services.api, pods)
         failed = {
             pod.queue_uid: answer

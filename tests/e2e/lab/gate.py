@@ -24,11 +24,11 @@ _WAIT = """
 while not cursor.execute("SELECT 1 FROM gate WHERE session IN (0, %s)", (session,)):
     time.sleep(0.2)
 """
-_INSERT = """
+INSERT = """
 cursor.execute(f"INSERT INTO {os.environ['POPULATE_TABLE']} (session) VALUES (%s)", (session,))
 """
-AT_ONCE = _BEGIN + _INSERT
-AT_THE_GATE = _BEGIN + _WAIT + _INSERT
+AT_ONCE = _BEGIN + INSERT
+AT_THE_GATE = _BEGIN + _WAIT + INSERT
 FOR_EVER = _BEGIN + "time.sleep(3600)\n"
 
 

@@ -3,6 +3,7 @@
 - a change makes them stale, and counting makes them whole again
 - what changes while they are counted is not lost: a refresh that adds jobs then is still to be counted
 - figures that were costly are not counted again at once, unless nothing is at work
+- a clock that is set back puts nothing off
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from datetime import timedelta
 
 import pytest
 
+from populate_operator.queue.backoff import Backoff
+from populate_operator.queue.conditions import Trouble
 from populate_operator.queue.memory import Memory
 from populate_operator.queue.progress import build_target
 from populate_operator.queue.status import JobCounts, LastRefresh
 from populate_operator.queue.store import Figures
-from tests.unit.queue.builders import NOW
+from tests.unit.queue.builders import NOW, succeeded_pod
 
 FIGURES = Figures(JobCounts(), build_target(0, 0), ())
 QUICK, SLOW = 0.01, 0.4
@@ -79,3 +82,32 @@ def test_costly_figures_keep_their_distance(counted: Memory) -> None:
     assert not counted.are_figures_due(NOW + timedelta(seconds=7), is_idle=False)
     assert counted.are_figures_due(NOW + timedelta(seconds=8), is_idle=False)
     assert counted.are_figures_due(NOW, is_idle=True)
+
+
+def test_a_clock_that_is_set_back_puts_nothing_off() -> None:
+    memory, before = Memory(), NOW - timedelta(hours=1)
+    memory.note_clock(NOW)
+    memory.refreshed_at = memory.status_written_at = NOW
+    memory.note_refresh_failure(Trouble("DatabaseBusy", ""), NOW, is_database=True)
+    memory.note_count_failure(NOW)
+    memory.note_settled(3, NOW)
+    memory.backoff = Backoff().after_failure(NOW, "ImagePullBackOff", "")
+    memory.key_source.fingerprint = "template"
+    memory.key_source.fail("template", "no answer", NOW)
+
+    memory.note_clock(before)
+    times = (memory.refreshed_at, memory.refresh_not_before, memory.status_written_at)
+    assert all(time is None for time in times)
+    assert memory.are_figures_due(before, is_idle=False)
+    assert not memory.settled
+    assert not memory.backoff.is_pausing(before)
+    assert memory.key_source.is_due("template", before, may_start=True)
+    works = succeeded_pod(created_at=before + timedelta(seconds=1))
+    assert memory.backoff.after_observing([works], before) == Backoff()
+
+
+def test_a_clock_that_goes_on_changes_nothing() -> None:
+    memory = Memory(refreshed_at=NOW)
+    for seconds in (0, 0, 1):
+        memory.note_clock(NOW + timedelta(seconds=seconds))
+    assert memory.refreshed_at == NOW

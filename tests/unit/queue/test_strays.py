@@ -31,7 +31,7 @@ class Recorder(StandIn):
     list_errors: list[ApiError] = field(default_factory=list)
     release_errors: dict[str, list[ApiError]] = field(default_factory=dict)
     released: list[str] = field(default_factory=list)
-    namespaces: tuple[str, ...] = ()
+    forbidden: str = ""  # a namespace
 
     @property
     def queues(self) -> Self:
@@ -40,7 +40,9 @@ class Recorder(StandIn):
     def fence(self) -> None:
         pass
 
-    async def list_uids(self, _namespaces: Sequence[str]) -> frozenset[str]:
+    async def list_uids(self, namespaces: Sequence[str]) -> frozenset[str]:
+        if self.forbidden in namespaces:
+            raise Refused("no rights there")
         if self.list_errors:
             raise self.list_errors.pop(0)
         return self.living
@@ -103,3 +105,15 @@ async def test_a_list_that_failed_is_tried_again() -> None:
     logs = await release(recorder, "one")
     assert recorder.released == ["a"]
     assert logs == ["warning: pods without a queue not released", "info: pods without a queue released"]
+
+
+async def test_a_namespace_without_rights_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    pods = [succeeded_pod(name, queue_uid=name, namespace=name) for name in ("lab", "left")]
+    recorder = Recorder(pods, forbidden="left")
+
+    def take_rights_back(pause: float) -> None:
+        recorder.forbidden = ""
+
+    monkeypatch.setattr(strays.log, "warning", lambda *_, **__: take_rights_back(0))
+    await release(recorder, "lab", "left")
+    assert recorder.released == ["lab", "left"]
