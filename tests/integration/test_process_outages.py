@@ -11,13 +11,16 @@ import json
 import signal
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from populate_operator.pods.names import MANAGED_BY, MANAGED_BY_LABEL, QUEUE_UID_LABEL
+from tests.e2e.lab.queues import eventually
 from tests.integration.manifests import Api, manifest
-from tests.integration.pods.faults import Fault, HttpProxy, TcpProxy
+from tests.integration.pods.faults import Fault, HttpProxy, TcpProxy, is_watch
 from tests.integration.processes import (
     PROMISED_SECONDS,
     answers,
@@ -103,8 +106,8 @@ async def test_a_pass_that_hangs_fails_the_liveness_probe(here: Api, silent_data
         assert await asyncio.to_thread(ask, port, "/readyz") == (200, "ok")
 
 
-def change_a_pod(here: Api, seconds: float) -> None:
-    """A pod of the queue `sorting`, which the watch tells of again and again."""
+def create_a_pod(here: Api) -> None:
+    """Of the queue `sorting`, for the watch to tell of."""
     uid = here.kubectl("get", "pq", "sorting", "-o", "jsonpath={.metadata.uid}")
     pod = {
         "apiVersion": "v1",
@@ -116,23 +119,31 @@ def change_a_pod(here: Api, seconds: float) -> None:
         },
     }
     here.create(pod)
-    end = time.monotonic() + seconds
-    while (now := time.monotonic()) < end:
-        here.kubectl("annotate", "--overwrite", "pod", "changing", f"now={now}")
+
+
+def is_alive_after_a_change(here: Api, port: object) -> bool:
+    here.kubectl("annotate", "--overwrite", "pod", "changing", f"now={time.monotonic()}")
+    return ask(port, "/livez") == (200, "ok")
+
+
+def watches_pods(request: web.BaseRequest) -> bool:
+    return is_watch(request) and request.path.endswith("/pods")
 
 
 async def test_a_deaf_watch_fails_the_liveness_probe(
-    here: Api, silent_database: SilentServer, tcp_proxy: TcpProxy, tmp_path: Path
+    here: Api, silent_database: SilentServer, http_proxy: HttpProxy, tmp_path: Path
 ) -> None:
-    silence = 4.0  # well before its lease is lost, which ends it
-    kubeconfig = kubeconfig_through(here.cluster, tcp_proxy.url, tmp_path)
-    with operator(kubeconfig, here.namespace, "one", impatient(silence=silence)) as process:
+    """Each watch ends in order without having said a word, for as long as the test wants."""
+    mute = Fault(watches_pods, query={"allowWatchBookmarks": "false", "timeoutSeconds": "1"})
+    http_proxy.faults = [mute] * 1000
+    kubeconfig = kubeconfig_through(here.cluster, http_proxy.url, tmp_path)
+    with operator(kubeconfig, here.namespace, "one", impatient(silence=5)) as process:
         port = (await asyncio.to_thread(said, process, "operator started"))["port"]
-        await answers(port, "/readyz", 200)
-        await asyncio.to_thread(change_a_pod, here, silence + 1)
-        assert await asyncio.to_thread(ask, port, "/livez") == (200, "ok")
-        tcp_proxy.stall()
         assert "the pod watch has been silent" in await answers(port, "/livez", 503)
+        http_proxy.faults.clear()
+        await asyncio.to_thread(create_a_pod, here)
+        check = partial(is_alive_after_a_change, here, port)
+        await asyncio.to_thread(eventually, "the watch hears again", check)
 
 
 async def test_sigterm_ends_it_while_the_database_is_silent(here: Api, silent_database: SilentServer) -> None:

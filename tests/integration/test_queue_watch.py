@@ -6,8 +6,9 @@ Cases: its connection goes silent; it alone is broken; the API server as a whole
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -100,15 +101,15 @@ async def test_a_watch_that_alone_is_broken_fails_the_liveness_probe(
         assert await answers(port, "/livez", 200) == "ok"
 
 
-async def heard_until_the_end(process: Process, port: object) -> AsyncIterator[tuple[int, str]]:
+async def heard_until_the_end(process: Process, port: object) -> set[tuple[int, str]]:
     """What the liveness probe says while the process lives."""
+    heard = set[tuple[int, str]]()
     async with asyncio.timeout(HANG_SECONDS):
         while process.poll() is None:
-            try:
-                yield await asyncio.to_thread(ask, port, "/livez")
-            except OSError:  # on its way out
-                return
+            with contextlib.suppress(OSError):  # on its way out
+                heard.add(await asyncio.to_thread(ask, port, "/livez"))
             await asyncio.sleep(0.2)
+    return heard
 
 
 async def test_no_watch_is_blamed_while_the_api_server_is_away(
@@ -119,10 +120,11 @@ async def test_no_watch_is_blamed_while_the_api_server_is_away(
     with operator(kubeconfig, queues.namespace, "one", impatient(missed=1)) as process:
         port = (await asyncio.to_thread(said, process, "operator started"))["port"]
         await served(process, "listed")
+        heard = asyncio.create_task(heard_until_the_end(process, port))
         tcp_proxy.refuse()
-        await asyncio.to_thread(create, queues, "unseen")
         assert "the API server cannot be used" in await answers(port, "/readyz", 503)
-        assert {answer async for answer in heard_until_the_end(process, port)} == {(200, "ok")}
+        await asyncio.to_thread(create, queues, "unseen")
+        assert await heard == {(200, "ok")}
         assert await asyncio.to_thread(process.wait, HANG_SECONDS) == 1  # its lease is lost: it begins afresh
 
 

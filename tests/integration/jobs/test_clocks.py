@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import datajoint as dj
@@ -19,6 +19,7 @@ import pytest
 
 from dev.databases import Database, Instance, Kind, Server
 from populate_operator.jobs import BadKey, IncompatibleJobsTable, JobTable
+from populate_operator.jobs.database import Statement
 from tests.integration.jobs.arena import rows
 from tests.integration.jobs.pipelines import Pipeline, build_imaging
 
@@ -75,12 +76,13 @@ def test_when_a_job_ended_is_told_in_utc(zoned: Server) -> None:
     build_imaging(pipeline)
     jobs = pipeline.jobs("Segmentation")
     jobs.refresh()
+    ended = datetime(2026, 1, 15, 11, tzinfo=UTC)
+    # The clock of the pool's one connection: what is now may be an hour that comes twice.
+    jobs.database.execute(Statement("SET timestamp = %s", (ended.timestamp(),)))
     jobs.error({"subject": 1, "method": "otsu"}, "bad")
+    jobs.database.execute(Statement("SET timestamp = DEFAULT"))
     [job] = jobs.errors
-    assert job.completed_at is not None
-    assert job.completed_time is not None
-    assert abs(datetime.now(UTC) - job.completed_at) < timedelta(minutes=2)
-    assert job.completed_at.replace(tzinfo=None) <= job.completed_time - timedelta(hours=1)
+    assert (job.completed_at, job.completed_time) == (ended, datetime(2026, 1, 15, 12))
     pipeline.query(f"UPDATE `{database.name}`.`~~segmentation` SET completed_time = '2026-07-01 12:00:00.5'")
     [job] = jobs.errors
     assert job.completed_at == datetime(2026, 7, 1, 10, 0, 0, 500_000, UTC)

@@ -59,7 +59,9 @@ def table(database: Database, measurement: Any) -> JobTable:
 
 def test_each_key_is_made_exactly_once(database: Database, measurement: Any, table: JobTable) -> None:
     with workers("tests.integration.jobs.interop_worker", database.server, table, WAYS) as started:
-        spoken = [worker.process.communicate("go\n")[0] for worker in started]
+        for worker in started:
+            print("go", file=worker.process.stdin, flush=True)
+        spoken = [worker.process.communicate()[0] for worker in started]
     assert [worker.process.returncode for worker in started] == [0] * len(WAYS)
 
     with database.connect() as connection:

@@ -62,7 +62,7 @@ def test_a_frozen_client_keeps_no_locks(database: Database) -> None:
     table = create_work(database, 1)
     table.refresh()
     change = f"UPDATE `{database.name}`.`~~work` SET priority = %s"
-    frozen = connect(account(database.server, timeouts=Timeouts(idle=3)).address)
+    frozen = connect(account(database.server, timeouts=Timeouts(idle=5)).address)
     frozen.begin()
     rows(frozen, change, (1,))
     with database.connect() as other:

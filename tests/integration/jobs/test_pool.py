@@ -20,7 +20,7 @@ from tests.integration.jobs.arena import account
 
 
 def test_waiting_for_a_connection_is_no_fault_of_the_database(server: Server) -> None:
-    small = Pool(account(server, timeouts=Timeouts(read=0.1)).address, size=1)
+    small = Pool(account(server, timeouts=Timeouts(read=2.0)).address, size=1)
     taken = small.acquire()
     with pytest.raises(DatabaseUnreachable, match=r"1 connections became free.*no fault of the database"):
         small.acquire()
@@ -39,7 +39,7 @@ def test_one_connection_is_asked_in_vain(server: Server, monkeypatch: pytest.Mon
     monkeypatch.setattr(pool, "is_alive", ask)
     monkeypatch.setattr(pool, "_IDLE_SECONDS", 0.0)
     with gateway("127.0.0.1", (server.host, server.port)) as way:
-        kept = Pool(account(server, port=way.port, timeouts=Timeouts(connect=1)).address)
+        kept = Pool(account(server, port=way.port, timeouts=Timeouts(connect=3)).address)
         idle = [kept.acquire() for _ in range(4)]
         for connection in idle:
             kept.release(connection)

@@ -110,9 +110,10 @@ def connections_dying(server: Server, user: str) -> Iterator[list[int]]:
 
 def test_killed_connections_lose_nothing(database: Database, racer: Server) -> None:
     table = refreshed(database, FEWER_KEYS)
-    dying = connections_dying(database.server, racer.user)
-    with race(racer, table, WAYS) as (claimants, _), dying as killed:
-        assert [claimant.finish() for claimant in claimants] == [0] * len(claimants)
+    with race(racer, table, WAYS) as (claimants, progress):
+        progress.wait_for(500)  # one that has yet to connect is told at once that it cannot
+        with connections_dying(database.server, racer.user) as killed:
+            assert [claimant.finish() for claimant in claimants] == [0] * len(claimants)
     assert killed
     jobs = reservations(table, FEWER_KEYS)
     for claimant in claimants:

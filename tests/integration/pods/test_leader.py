@@ -2,7 +2,7 @@
 
 Cases: one leads, the other stands by and follows at once or late; a leader that is cut off stops before the
 next one starts; deposed; a lease deleted, left by a crash, taken by hand; work that ends or fails; an
-outage that is short enough.
+outage that is short enough; a renewal that is written late.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 
 from populate_operator.leader import LeaderElection, LeadershipLost, LeaseTiming
 from populate_operator.pods.errors import NotFound
-from populate_operator.pods.session import ApiSession
+from populate_operator.pods.session import ApiSession, Method
 from tests.integration.pods.conftest import Json, Queue
 from tests.integration.pods.faults import Fault, HttpProxy, TcpProxy, is_method
 
@@ -231,6 +232,32 @@ async def test_work_that_ends_gives_the_lease_back(session: ApiSession, queue: Q
         assert (await lease_of(session, queue))["spec"]["holderIdentity"] == "a"
 
     await elect("a").start(work).end()
+    assert not (await lease_of(session, queue))["spec"].get("holderIdentity")
+
+
+async def test_a_cancelled_renewal_that_is_written_late_does_not_keep_the_lease(
+    session: ApiSession, queue: Queue, elect: Elect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the GET and the PUT that give the lease back."""
+    ask, on_its_way = session.request, asyncio.Event()
+    renewals: list[Json] = []
+
+    async def ask_slowly(method: Method, path: str, *, body: Json | None = None, **options: Any) -> Json:
+        if method == "PUT" and body and not on_its_way.is_set():
+            renewals.append(body)
+            on_its_way.set()
+            await asyncio.Event().wait()
+        answer = await ask(method, path, body=body, **options)
+        if method == "GET" and renewals:
+            await ask("PUT", path, body=renewals.pop())
+        return answer
+
+    async def work() -> None:
+        await on_its_way.wait()
+
+    monkeypatch.setattr(session, "request", ask_slowly)
+    await elect("a").start(work).end()
+    assert not renewals
     assert not (await lease_of(session, queue))["spec"].get("holderIdentity")
 
 
