@@ -29,7 +29,10 @@ def unpack_text(blob: bytes) -> str:
     Raises ValueError for any other content (DataJoint stores nothing else as an error stack).
     """
     if blob.startswith(_COMPRESSED):
-        blob = zlib.decompress(blob[len(_COMPRESSED) + 8 :])
+        try:
+            blob = zlib.decompress(blob[len(_COMPRESSED) + 8 :])
+        except zlib.error as error:  # as from a dump that took it for text
+            raise ValueError(f"a damaged blob: {error}") from error
     prefix = _PROTOCOL + _STRING
     if not blob.startswith(prefix):
         raise ValueError(f"not a DataJoint blob of a string: it starts with {blob[:8]!r}")

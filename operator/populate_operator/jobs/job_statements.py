@@ -148,16 +148,19 @@ def build_reserve(queue: Queue, key: Sequence[Any], host: str, pid: int) -> Stat
     )
 
 
-def build_lock(queue: Queue, keys: Sequence[Sequence[Any]], *, reserved: bool = False) -> Statement:
+def build_lock(
+    queue: Queue, keys: Sequence[Sequence[Any]], *, reserved: bool = False, tail: str = " FOR UPDATE"
+) -> Statement:
     """Lock jobs by key, whatever became of them; with `reserved` only those that are reserved.
 
-    Only by the primary key: in the order of the other index two batches would lock each other out.
+    Only by the primary key: in the order of the other index two batches would lock each other out. `tail`
+    may pass over those that somebody else has locked, or read them without a lock.
     """
     condition, parameters = build_key_condition(queue.names, keys)
     if reserved:
         condition += " AND `status` = 'reserved'"
     by_key = replace(queue, jobs=Relation(f"{queue.jobs.sql} FORCE INDEX (PRIMARY)"))
-    return build_select_jobs(by_key, condition, parameters, " FOR UPDATE")
+    return build_select_jobs(by_key, condition, parameters, tail)
 
 
 def build_delete_jobs(queue: Queue, keys: Sequence[Sequence[Any]]) -> Statement:
@@ -235,9 +238,16 @@ def build_in_target(queue: Queue, keys: Sequence[Sequence[Any]]) -> Statement:
     return Statement(f"SELECT {', '.join(tests)}", tuple(value for key in keys for value in key))
 
 
-def build_count_by_status(queue: Queue) -> Statement:
-    """Counts by status."""
-    return Statement(f"SELECT `status`, COUNT(*) FROM {queue.jobs.sql} GROUP BY `status`")
+def build_count_by_status(queue: Queue, scope: Statement, *, scheduled: bool) -> Statement:
+    """Counts by status; `scope` is a condition, `scheduled` leaves those that are pending and due later."""
+    parts = ["`status` = 'pending' AND `scheduled_time` > CURRENT_TIMESTAMP(3)"] if scheduled else []
+    parts += [f"({scope.sql})"] if scope.sql else []
+    where = f" WHERE {' AND '.join(parts)}" if parts else ""
+    return Statement(
+        f"SELECT `status`, COUNT(*) FROM {queue.jobs.sql}{where} GROUP BY `status`",
+        scope.parameters,
+        scope.schema,
+    )
 
 
 def build_next_due(queue: Queue, scope: Statement, above: int) -> Statement:

@@ -46,6 +46,7 @@ class JobQuery:
     parameters: tuple[Any, ...]
     order: str = ""
     limit_to: int | None = None
+    schema: str | None = None  # by which names in the condition are resolved
 
     def where(self, key: Mapping[str, Any]) -> JobQuery:
         """The jobs whose key has these attributes: a whole key or a part of one.
@@ -59,6 +60,13 @@ class JobQuery:
         )
 
     __and__ = where
+
+    def within(self, scope: Statement) -> JobQuery:
+        """Those for which a further condition holds, if it says anything."""
+        if not scope.sql:
+            return self
+        condition, parameters = f"{self.condition} AND ({scope.sql})", (*self.parameters, *scope.parameters)
+        return replace(self, condition=condition, parameters=parameters, schema=scope.schema)
 
     def due(self) -> JobQuery:
         """Those whose scheduled time has come, by the database's clock."""
@@ -84,7 +92,7 @@ class JobQuery:
         """Whole jobs as they are read; a connection is held until the iteration ends."""
         context = self.context()
         statement = statements.build_select_jobs(
-            context.queue, self.condition, self.parameters, self.order + self._limit()
+            context.queue, self.condition, self.parameters, self.order + self._limit(), self.schema
         )
         try:
             for row in self.database.stream(statement):
@@ -113,6 +121,6 @@ class JobQuery:
 
     def _fetch(self, statement: Statement) -> list[tuple[Any, ...]]:
         try:
-            return self.database.fetch(statement)
+            return self.database.fetch(replace(statement, schema=self.schema))
         except NoSuchTable:
             return []

@@ -117,7 +117,12 @@ def remove_stale(database: Database, context: Context, timeout: float) -> int:
 
 def repend_orphans(database: Database, context: Context, timeout: float, spared: Sequence[str]) -> int:
     """Make old reservations of others pending again; the number of them."""
-    return database.execute(statements.build_repend_orphans(context.queue, timeout, spared))
+    queue = context.queue
+    return _apply(
+        database,
+        statements.build_select_orphans(queue, timeout, spared, _PAGE),
+        lambda keys: statements.build_repend_orphans(queue, keys, timeout, spared),
+    )
 
 
 def _apply(database: Database, select: Statement, write: Callable[[Sequence[Row]], Statement]) -> int:

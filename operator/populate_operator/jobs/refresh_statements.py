@@ -118,17 +118,38 @@ def build_repend(queue: Queue, keys: Sequence[Sequence[Any]]) -> Statement:
     )
 
 
-def build_repend_orphans(queue: Queue, timeout: float, spared_owners: Sequence[str]) -> Statement:
-    """Make jobs that were reserved more than `timeout` seconds ago pending again, in place.
+def build_select_orphans(queue: Queue, timeout: float, spared_owners: Sequence[str], limit: int) -> Statement:
+    """Keys of jobs that were reserved more than `timeout` seconds ago, but for those of `spared_owners`."""
+    condition, parameters = _is_orphan(timeout, spared_owners)
+    return Statement(
+        f"SELECT {columns(queue.names)} FROM {queue.jobs.sql} WHERE {condition} LIMIT {limit:d}", parameters
+    )
 
-    Jobs whose user starts with one of `spared_owners` are left alone. The `pid` of a foreign
+
+def build_repend_orphans(
+    queue: Queue, keys: Sequence[Sequence[Any]], timeout: float, spared_owners: Sequence[str]
+) -> Statement:
+    """Make those of these jobs pending again, in place, that still are orphans.
+
+    By the primary key: along the index of the status it would lock entry and row of every reserved job in
+    the order that a worker's DELETE does not, and that worker would be the victim. The `pid` of a foreign
     reservation is a process, not an attempt, so it is cleared.
     """
-    spared = "".join(" AND LEFT(`user`, %s) <> %s" for _ in spared_owners)
+    by_key, key_parameters = build_key_condition(queue.names, keys)
+    condition, parameters = _is_orphan(timeout, spared_owners)
     return Statement(
-        f"UPDATE {queue.jobs.sql} SET {FRESH}, `pid` = 0 WHERE `status` = 'reserved' "
-        f"AND `reserved_time` < CURRENT_TIMESTAMP - INTERVAL %s MICROSECOND{spared}",
-        (microseconds(timeout), *(part for owner in spared_owners for part in (len(owner), owner))),
+        f"UPDATE {queue.jobs.sql} SET {FRESH}, `pid` = 0 WHERE {by_key} AND {condition}",
+        (*key_parameters, *parameters),
+    )
+
+
+def _is_orphan(timeout: float, spared_owners: Sequence[str]) -> tuple[str, tuple[Any, ...]]:
+    """Reserved so long ago by text and by moment: when summer time begins, the text says an hour too much."""
+    spared = "".join(" AND LEFT(`user`, %s) <> %s" for _ in spared_owners)
+    return (
+        "`status` = 'reserved' AND `reserved_time` < CURRENT_TIMESTAMP - INTERVAL %s MICROSECOND "
+        f"AND UNIX_TIMESTAMP(`reserved_time`) < UNIX_TIMESTAMP(CURRENT_TIMESTAMP(6)) - %s{spared}",
+        (microseconds(timeout), timeout, *(part for one in spared_owners for part in (len(one), one))),
     )
 
 

@@ -43,9 +43,9 @@ _COLUMNS = (
 
 def settle(
     database: Database, context: Context, settlements: Sequence[Settlement], *, keep_completed: bool
-) -> list[bool]:
-    """Settle jobs, a batch in one transaction; for each whether it took effect."""
-    effects: list[bool] = []
+) -> list[bool | None]:
+    """Settle jobs, a batch in one transaction; for each whether it took effect, None where it is locked."""
+    effects: list[bool | None] = []
     for batch in batches(settlements, _BATCH):
         effects += _Batch(context, batch, keep_completed).settle(database)
     return effects
@@ -57,11 +57,14 @@ class _Batch:
     def __init__(self, context: Context, settlements: Sequence[Settlement], keep_completed: bool) -> None:
         self.context, self.settlements, self.keep_completed = context, settlements, keep_completed
 
-    def settle(self, database: Database) -> list[bool]:
+    def settle(self, database: Database) -> list[bool | None]:
         return database.transaction(self._write, landed=self._has_landed)
 
-    def _write(self, session: Session) -> list[bool]:
-        held = self._lock_held(session)
+    def _write(self, session: Session) -> list[bool | None]:
+        # Somebody who looks at one job in an open transaction must not hold up all others.
+        held = self._held(session, self.settlements, " FOR UPDATE SKIP LOCKED")
+        left = [s for s in self.settlements if (s.key, s.fence) not in held]
+        locked = self._held(session, left, "").keys() - held.keys() if left else ()
         jobs = [held.pop((s.key, s.fence), None) for s in self.settlements]
         won = [(s, job) for s, job in zip(self.settlements, jobs, strict=True) if job is not None]
         gone = [job for s, job in won if isinstance(s, Complete) and not self.keep_completed]
@@ -70,19 +73,22 @@ class _Batch:
         charset = self.context.message_charset
         rows = [build_settled_row(s, job, charset) for s, job in kept]
         write_locked(session, self.context, _COLUMNS, [job for _, job in kept], rows)
-        return [job is not None for job in jobs]
+        return [
+            None if job is None and (s.key, s.fence) in locked else job is not None
+            for s, job in zip(self.settlements, jobs, strict=True)
+        ]
 
-    def _has_landed(self, session: Session, effects: list[bool]) -> bool:
+    def _has_landed(self, session: Session, effects: list[bool | None]) -> bool:
         """All were written or none: it landed unless a reservation that was to end is still held."""
-        held = self._lock_held(session)
+        held = self._held(session, self.settlements, " FOR UPDATE")
         return not any(
             effect and (s.key, s.fence) in held for s, effect in zip(self.settlements, effects, strict=True)
         )
 
-    def _lock_held(self, session: Session) -> dict[Any, Job]:
-        """The jobs that are still reserved, by key and fence, locked until the transaction ends."""
-        keys = [s.key.parameters for s in self.settlements]
-        rows = session.fetch(statements.build_lock(self.context.queue, keys, reserved=True))
+    def _held(self, session: Session, settlements: Sequence[Settlement], tail: str) -> dict[Any, Job]:
+        """Those of these jobs that are still reserved, by key and fence; `tail` as of `build_lock`."""
+        keys = [s.key.parameters for s in settlements]
+        rows = session.fetch(statements.build_lock(self.context.queue, keys, reserved=True, tail=tail))
         jobs = [read_job(self.context.target.keys, row) for row in rows]
         return {(job.key, job.fence): job for job in jobs}
 

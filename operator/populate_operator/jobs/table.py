@@ -31,8 +31,8 @@ class JobTable:
     (`__spike_sorting`). `key_source`: one SELECT that yields the key attributes instead of the join of
     the table's parents; `%%` in it is read as `%`, as DataJoint's `make_sql()` writes it. `restrictions`:
     SQL conditions, or mappings of key attributes to values, that a key has to meet to be added, claimed
-    by `reserve_many` or counted by `target_progress`. `keep_completed`: completed jobs stay as `success`.
-    `default_priority`: of new jobs, -128 to 127, lower is more urgent.
+    by `reserve_many`, counted by `target_progress` or, if asked, by `progress`. `keep_completed`: completed
+    jobs stay as `success`. `default_priority`: of new jobs, -128 to 127, lower is more urgent.
 
     Beside what each method names, all raise DatabaseUnreachable, DatabaseBusy or AccessDenied, and at
     first use NoSuchSchema, NoSuchTable, NotAutoPopulated, BadKeySource or IncompatibleJobsTable.
@@ -114,9 +114,10 @@ class JobTable:
     def _with_status(self, status: Status) -> JobQuery:
         return JobQuery(self.database, self._found.get, "`status` = %s", (status,))
 
-    def progress(self) -> dict[str, int]:
-        """Jobs by status, and their `total`; zeros where the jobs table is not declared yet."""
-        found = self._fetch(statements.build_count_by_status(self._found.get().queue))
+    def progress(self, *, restricted: bool = False, scheduled: bool = False) -> dict[str, int]:
+        """Jobs by status, and `total`: all, those within the restrictions, those `pending` but due later."""
+        queue, scope = self._found.get().queue, self.scope() if restricted else Statement("")
+        found = self._fetch(statements.build_count_by_status(queue, scope, scheduled=scheduled))
         counts = dict.fromkeys(STATUSES, 0) | {status: int(count) for status, count in found}
         return counts | {"total": sum(counts.values())}
 
@@ -135,7 +136,7 @@ class JobTable:
 
     def next_due(self) -> float | None:
         """Seconds until the first pending job may start: 0.0 if one may now, None if none is pending."""
-        context, scope = self._found.get(), self._scope()
+        context, scope = self._found.get(), self.scope()
         return self._found.unless_missing(lambda: find_next_due(self.database, context, scope), None)
 
     def owners(self, prefix: str) -> dict[str, int]:
@@ -185,7 +186,8 @@ class JobTable:
         )
         return refresh.refresh(self.database, context, source, options)
 
-    def _scope(self) -> Statement:
+    def scope(self) -> Statement:
+        """The condition that a job is within the restrictions; empty without any."""
         return self._found.get().scope(self._restricted())
 
     def _restricted(self, further: Sequence[Restriction] = ()) -> Restricted:
@@ -247,16 +249,16 @@ class JobTable:
         count = limit if callable(hosts) else min(limit, len(hosts))
         if count <= 0:
             return []
-        context, scope = self._found.get(), self._scope()
+        context, scope = self._found.get(), self.scope()
         return self._found.unless_missing(
             lambda: reserve.reserve_due(self.database, context, count, scope, owner, hosts, version), []
         )
 
-    def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+    def settle(self, settlements: Sequence[Settlement]) -> list[bool | None]:
         """End reservations; for each whether it took effect, which it does only if its fence still holds.
 
-        A batch of up to 200 is one transaction. A late or repeated settlement changes nothing.
-        Raises CommitInDoubt.
+        None: another session has locked the job, try again. A batch of up to 200 is one transaction. A late
+        or repeated settlement changes nothing. Raises CommitInDoubt.
         """
         return self._found.unless_missing(
             lambda: settle.settle(
@@ -287,7 +289,7 @@ class JobTable:
         """
         held = [job for job in self.owned(owner) if job.host not in except_hosts]
         done = self.in_target([job.key for job in held])
-        return sum(self.settle([end_unseen(job, is_done=job.key in done) for job in held]))
+        return sum(map(bool, self.settle([end_unseen(job, is_done=job.key in done) for job in held])))
 
     def adopt(self, owner: str, *, former: str) -> int:
         """Make `owner` the owner of what `former` has reserved; the hosts stay. Returns how many."""

@@ -202,6 +202,15 @@ def test_without_the_fence_nothing_happens(jobs: JobTable, settlement: str) -> N
     assert replace(after, reserved_seconds=0.0) == replace(before, reserved_seconds=0.0)
 
 
+def test_a_job_that_somebody_has_locked_holds_up_no_other(jobs: JobTable, imaging: Pipeline) -> None:
+    claimed = reserve(jobs, *"abc")
+    settlements = [Complete(job.key, job.fence) for job in claimed]
+    with imaging.instance.connection.transaction:
+        imaging.query(f"UPDATE `{imaging.name}`.`~~segmentation` SET priority = 1 WHERE subject = 1")
+        assert jobs.settle(settlements) == [True, None, True]
+    assert jobs.settle(settlements) == [False, True, False]
+
+
 def test_a_late_worker_does_not_touch_the_reservation_of_its_successor(jobs: JobTable) -> None:
     [first] = reserve(jobs, "a")
     jobs.settle([Release(first.key, first.fence)])

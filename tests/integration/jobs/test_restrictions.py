@@ -1,14 +1,20 @@
 """SQL of users cannot leave its statement: what the text checks let through is tried on real servers.
 
-A canary table and the session are as before after every attempt, whether it was refused or not.
+A canary table and the session are as before after every attempt, whether it was refused or not. And what is
+counted for a queue of several on one table: the jobs within its restrictions.
 """
 
 from __future__ import annotations
+
+from datetime import UTC, datetime
 
 import pytest
 
 from populate_operator.jobs import BadKeySource, JobTable
 from populate_operator.jobs.database import Statement
+from populate_operator.queue.status import JobCounts
+from populate_operator.queue.store import QueueStore
+from populate_operator.queue.threads import Threads
 from tests.integration.jobs.pipelines import Pipeline, build_imaging
 from tests.unit.jobs.test_sql_text import ESCAPES, NO_CONDITIONS
 
@@ -56,6 +62,7 @@ def test_what_is_taken_stays_in_its_parentheses(jobs: JobTable) -> None:
         )
         assert scoped.reserve_many(9, owner="o", hosts=list("abcdefghi")) == []
         assert scoped.target_progress() == (0, 0)
+        assert scoped.progress(restricted=True)["total"] == 0
         assert_unharmed(jobs)
 
 
@@ -79,3 +86,34 @@ def test_what_is_refused_never_reaches_the_server(jobs: JobTable, text: str) -> 
 def test_selects_stay_in_their_parentheses(imaging: Pipeline, jobs: JobTable, select: str) -> None:
     assert imaging.jobs("Segmentation", key_source=select).refresh()["added"] == 0
     assert_unharmed(jobs)
+
+
+@pytest.mark.parametrize(
+    "restriction",
+    ["subject < 2", "age < 20", "subject IN (SELECT subject FROM subject WHERE age < 20)"],
+    ids=["key", "column of a parent", "subquery"],
+)
+async def test_a_queue_counts_the_jobs_within_its_restrictions(
+    imaging: Pipeline, jobs: JobTable, restriction: str
+) -> None:
+    jobs.refresh()
+    jobs.error({"subject": 1, "method": "otsu"}, "bad")
+    jobs.ignore({"subject": 3, "method": "otsu"})
+    imaging.age("~~segmentation", -100, "subject IN (0, 2)")
+    threads = Threads(1)
+    lane = threads.lane("server")
+    ours = QueueStore(imaging.jobs("Segmentation", restrictions=[restriction]), owner="ours", lane=lane)
+    every = QueueStore(jobs, owner="every", lane=lane)
+
+    assert (await ours.figures(datetime.now(UTC))).jobs == JobCounts(scheduled=1, error=1, total=2)
+    assert (await every.figures(datetime.now(UTC))).jobs == JobCounts(scheduled=2, error=1, ignore=1, total=4)
+
+    imaging.age("~~segmentation", 100, "subject IN (0, 2)")
+    assert (await ours.figures(datetime.now(UTC))).jobs == JobCounts(pending=1, error=1, total=2)
+    imaging.query(f"DELETE FROM `{imaging.name}`.`~~segmentation` WHERE subject < 2")
+    assert (await ours.figures(datetime.now(UTC))).jobs == JobCounts()
+    jobs.error({"subject": 2, "method": "otsu"}, "bad")
+    errors = [(await store.figures(datetime.now(UTC))).errors for store in (ours, every)]
+    assert [len(found) for found in errors] == [0, 1]
+    assert ours.table.progress()["total"] == jobs.progress(restricted=True)["total"] == 2
+    threads.close()

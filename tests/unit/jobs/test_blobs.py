@@ -26,3 +26,8 @@ def test_both_read_what_either_wrote(text: str) -> None:
 def test_other_content_is_not_taken_for_text() -> None:
     with pytest.raises(ValueError, match="not a DataJoint blob of a string"):
         unpack_text(pack({"a": 1}))
+
+
+def test_a_damaged_blob_is_not_taken_for_text() -> None:
+    with pytest.raises(ValueError, match="a damaged blob"):
+        unpack_text(pack("x" * 2000)[:-20])
