@@ -132,8 +132,9 @@ class LeaderElection:
     async def _claim(self) -> bool:
         try:
             self._observe(await self._ask("GET"))
-        except NotFound:
-            return await self._write("POST", {})
+        except NotFound:  # somebody deleted it: what it noted is not forgotten
+            lost = {"name": self._name, "annotations": self.annotations}
+            return await self._write("POST", {"metadata": lost})
         free_at = self._changed_at + self._timing.lease
         if self.leader and self.leader != self._identity and uptime() < free_at:
             return False

@@ -27,13 +27,17 @@ class CreateResult:
 
 
 async def create_many(
-    api: PodApi, pods: Sequence[JsonObject], on_created: Callable[[], None] = lambda: None
+    api: PodApi,
+    pods: Sequence[JsonObject],
+    on_created: Callable[[], None] = lambda: None,
+    fence: Callable[[], None] = lambda: None,
 ) -> list[CreateResult]:
     """Create pods as `build_pod` made them, as many at once as `api` allows; results in their order.
 
-    `on_created` is called after each pod that was created, while others are still on their way.
+    `on_created` is called after each pod that was created, while others are still on their way; `fence`
+    before each try of each, and what it raises ends them all.
     """
-    return list(await asyncio.gather(*(_create(api, pod, on_created) for pod in pods)))
+    return list(await asyncio.gather(*(_create(api, pod, on_created, fence) for pod in pods)))
 
 
 async def release_many(api: PodApi, pods: Iterable[PodView]) -> list[PodView | ApiError | None]:
@@ -43,15 +47,17 @@ async def release_many(api: PodApi, pods: Iterable[PodView]) -> list[PodView | A
 
 async def delete_many(
     api: PodApi, pods: Iterable[PodView], *, grace_seconds: int | None = None
-) -> list[ApiError | None]:
-    """Ask for each pod's deletion: None when that is under way or done, or the error."""
+) -> list[PodView | ApiError | None]:
+    """Ask for each pod's deletion: the pod on its way out, None when it is gone, or the error."""
     return list(await asyncio.gather(*(_delete(api, pod, grace_seconds) for pod in pods)))
 
 
-async def _create(api: PodApi, pod: JsonObject, on_created: Callable[[], None]) -> CreateResult:
+async def _create(
+    api: PodApi, pod: JsonObject, on_created: Callable[[], None], fence: Callable[[], None]
+) -> CreateResult:
     name = pod["metadata"]["name"]
     try:
-        created = await api.create(pod)
+        created = await api.create(pod, fence)
     except Conflict:
         gone = f"pod {pod['metadata']['namespace']}/{name} was deleted"  # in between
         return await _adopt(api, pod, Refused(gone, reason="Gone"))
@@ -87,9 +93,8 @@ async def _release(api: PodApi, pod: PodView) -> PodView | ApiError | None:
         return error
 
 
-async def _delete(api: PodApi, pod: PodView, grace_seconds: int | None) -> ApiError | None:
+async def _delete(api: PodApi, pod: PodView, grace_seconds: int | None) -> PodView | ApiError | None:
     try:
-        await api.delete(pod, grace_seconds=grace_seconds)
+        return await api.delete(pod, grace_seconds=grace_seconds)
     except ApiError as error:
         return error
-    return None

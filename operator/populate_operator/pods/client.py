@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+from collections import defaultdict
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import PurePosixPath
 
@@ -25,22 +27,37 @@ class PodApi:
     def __init__(self, session: ApiSession, *, concurrency: int = 32) -> None:
         self._session = session
         self._slots = asyncio.Semaphore(concurrency)
+        # An admission webhook of one namespace may take half a minute: the others' calls find slots still.
+        portion = max(1, concurrency - concurrency // 4)
+        self._creations = defaultdict[str, asyncio.Semaphore](lambda: asyncio.Semaphore(portion))
 
-    async def create(self, pod: JsonObject) -> PodView:
-        """Create a pod as `build_pod` made it. Raises Conflict when the name is taken."""
-        async with self._slots:
-            path = _pods(pod["metadata"]["namespace"])
-            # Unknown fields were proved absent by `prove`; checking them again costs the server time.
-            return view_of(
-                await self._session.request("POST", path, query={"fieldValidation": "Ignore"}, body=pod)
-            )
+    async def create(self, pod: JsonObject, fence: Callable[[], None] = lambda: None) -> PodView:
+        """Create a pod as `build_pod` made it. Raises Conflict when the name is taken, and what `fence` does.
 
-    async def prove(self, pod: JsonObject) -> None:
-        """Server-side dry run, unknown fields refused. Raises Refused with the API server's reason."""
-        async with self._slots:
-            path = _pods(pod["metadata"]["namespace"])
-            query = {"dryRun": "All", "fieldValidation": "Strict"}
-            await self._session.request("POST", path, query=query, body=pod)
+        `fence` is called before each try: a replica that was frozen in the middle of many must not go on.
+        """
+        # Unknown fields were proved absent by `prove`; checking them again costs the server time.
+        return await self._post(pod, {"fieldValidation": "Ignore"}, fence)
+
+    async def prove(self, pod: JsonObject) -> PodView | None:
+        """Server-side dry run, unknown fields refused: the pod as it would be, None where its name is taken.
+
+        Raises Refused with the API server's reason.
+        """
+        try:
+            return await self._post(pod, {"dryRun": "All", "fieldValidation": "Strict"})
+        except Conflict as error:
+            if not error.already_exists:  # which is found out last
+                raise
+            return None
+
+    async def _post(
+        self, pod: JsonObject, query: dict[str, str | int], fence: Callable[[], None] = lambda: None
+    ) -> PodView:
+        namespace = pod["metadata"]["namespace"]
+        async with self._creations[namespace], self._slots:
+            path = _pods(namespace)
+            return view_of(await self._session.request("POST", path, query=query, body=pod, fence=fence))
 
     async def get(self, namespace: str, name: str) -> PodView | None:
         """The pod as it is now; None when the API server says 404."""
@@ -78,8 +95,8 @@ class PodApi:
         metadata = {"uid": pod.uid, "labels": queue.labels(), "ownerReferences": [queue.owner_reference()]}
         return await self._patch(pod, {"metadata": metadata}, MERGE)
 
-    async def delete(self, pod: PodView, *, grace_seconds: int | None = None) -> None:
-        """Ask for the pod's deletion; done when it is gone already.
+    async def delete(self, pod: PodView, *, grace_seconds: int | None = None) -> PodView | None:
+        """Ask for the pod's deletion: the pod on its way out, None when it is gone already.
 
         `grace_seconds`: instead of the pod's own terminationGracePeriodSeconds. 0 removes the object while
         its containers may still run: only for a node that is lost.
@@ -93,10 +110,12 @@ class PodApi:
         if grace_seconds is not None:
             options["gracePeriodSeconds"] = grace_seconds
         async with self._slots:
+            path = f"{_pods(pod.namespace)}/{pod.name}"
             try:
-                await self._session.request("DELETE", f"{_pods(pod.namespace)}/{pod.name}", body=options)
+                answer = await self._session.request("DELETE", path, body=options)
             except (NotFound, Conflict):  # Conflict: another pod has taken the name
-                return
+                return None
+        return view_of(answer) if answer.get("kind") == "Pod" else None
 
     async def log_tail(
         self, namespace: str, name: str, container: str, *, characters: int = LOG_CHARACTERS

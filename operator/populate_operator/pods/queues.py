@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from populate_operator.pods.errors import NotFound, Refused
+from populate_operator.pods.errors import Expired, NotFound, Refused, Unreachable
 from populate_operator.pods.names import QUEUE_FINALIZER
 from populate_operator.pods.owner import QueueRef
 from populate_operator.pods.session import MERGE, ApiSession, JsonObject
@@ -13,13 +13,14 @@ from populate_operator.pods.session import MERGE, ApiSession, JsonObject
 REFRESH_ANNOTATION = "populate.datajoint.io/refresh"
 _GROUP_PATH = "/apis/populate.datajoint.io/v1alpha1"
 _PLURAL = "populatequeues"
+_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"  # a template may be large
 
 
 class QueueApi:
     """Calls about PopulateQueues; all raise ApiError but where a method says otherwise."""
 
-    def __init__(self, session: ApiSession) -> None:
-        self._session = session
+    def __init__(self, session: ApiSession, page: int = 500) -> None:
+        self._session, self._page = session, page  # queues per page of a list
 
     async def patch_status(self, queue: QueueRef, status: JsonObject) -> None:
         """Write the status; nothing happens when the queue is gone."""
@@ -81,9 +82,22 @@ class QueueApi:
         paths = [f"{_GROUP_PATH}/namespaces/{one}/{_PLURAL}" for one in namespaces]
         found: list[JsonObject] = []
         for path in paths or [f"{_GROUP_PATH}/{_PLURAL}"]:
-            page = await self._session.request("GET", path, query=query)
-            found += [item["metadata"] for item in page["items"]]
+            found += await self._list_pages(path, query)
         return found
+
+    async def _list_pages(self, path: str, query: Mapping[str, str]) -> list[JsonObject]:
+        found: list[JsonObject] = []
+        asked: dict[str, str | int] = {**query, "limit": self._page}
+        while True:
+            try:
+                page = await self._session.request("GET", path, query=asked, accept=_METADATA)
+            except Expired as error:  # its pages took minutes: to be asked for from the beginning
+                raise Unreachable(error.message, reason=error.reason, status=error.status) from error
+            found += [item["metadata"] for item in page["items"] or ()]  # null when empty
+            position = page["metadata"].get("continue")
+            if not position:
+                return found
+            asked["continue"] = position
 
     async def _patch(self, queue: QueueRef, body: JsonObject, part: str = "") -> None:
         await self._session.request("PATCH", _path(queue) + part, body=body, content_type=MERGE)

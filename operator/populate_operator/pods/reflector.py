@@ -35,7 +35,9 @@ class WatchTiming:
     server: int = 40
     silence: float = 50.0
     longest_pause: float = 10.0
-    page: int = 500  # pods per page of a list
+    # Pods per page of a list, which is read whole: a large template makes a pod of 500 KB, and 500 of them
+    # cost 800 MiB where the chart allows 512.
+    page: int = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,8 @@ class Reflector:
         }
         limit = aiohttp.ClientTimeout(total=None, sock_connect=10.0, sock_read=self._timing.silence)
         async with self._api.stream(self._path, query=query, limit=limit) as body:
+            if self.trouble:  # it is over; a watch that is deaf from now on must not hide behind it
+                self._heard()
             async for line in body:
                 if not line.endswith(b"\n"):  # cut in the middle of an event: it comes again
                     return

@@ -254,7 +254,7 @@ def read_key() -> dict[str, Any]:
 def report_key_source(table: Any) -> None:
     """Report the SELECT of the key source's primary key: in the log, and in the message where it fits."""
     report = encode(key_source=source_of(table).proj().make_sql())
-    print(KEY_SOURCE_MARK + report, flush=True)
+    print(f"\n{KEY_SOURCE_MARK}{report}", flush=True)  # the class may have left a line unfinished
     write_termination_message(report if len(report.encode()) <= MESSAGE_BYTES else encode(key_source=None))
 
 

@@ -10,7 +10,7 @@ import asyncio
 import json
 import os
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,7 @@ JsonObject = dict[str, Any]
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 JSON = "application/json"
+ANYTHING = "*/*"
 MERGE = "application/merge-patch+json"
 STRATEGIC_MERGE = "application/strategic-merge-patch+json"
 
@@ -85,6 +86,7 @@ class _Request:
     query: Mapping[str, str | int] | None = None
     body: JsonObject | None = None
     content_type: str = JSON
+    accept: str = ANYTHING
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -114,16 +116,19 @@ class ApiSession:
         query: Mapping[str, str | int] | None = None,
         body: JsonObject | None = None,
         content_type: str = JSON,
+        accept: str = JSON,
         timeout: float = 35.0,  # noqa: ASYNC109 - per try; an admission webhook may take 30 s
         attempts: int = 6,
+        fence: Callable[[], None] = lambda: None,
     ) -> JsonObject:
         """The object that the server answers with.
 
         Retries lost connections, 429 and 5xx with growing, spread pauses or the server's Retry-After, so
-        every request must bear repetition. Raises ApiError: see its subclasses.
+        every request must bear repetition. `fence` is called before each try, and may raise. Raises ApiError:
+        see its subclasses.
         """
-        request = _Request(method, path, query, body, content_type)
-        answer = await self._retried(request, timeout, attempts)
+        request = _Request(method, path, query, body, content_type, accept)
+        answer = await self._retried(request, timeout, attempts, fence)
         try:
             parsed = json.loads(answer)
         except ValueError:
@@ -160,10 +165,13 @@ class ApiSession:
         except (*_NO_ANSWER, ValueError) as error:  # ValueError: what its reader cannot make sense of
             raise _unreachable(request, error) from error
 
-    async def _retried(self, request: _Request, seconds: float, attempts: int) -> bytes:
+    async def _retried(
+        self, request: _Request, seconds: float, attempts: int, fence: Callable[[], None] = lambda: None
+    ) -> bytes:
         limit = aiohttp.ClientTimeout(total=seconds, sock_connect=min(seconds, 10.0))
         attempt = 1
         while True:
+            fence()
             try:
                 return await self._once(request, limit)
             except Unreachable as error:
@@ -191,7 +199,11 @@ class ApiSession:
         url = self._configuration.host + request.path
         if request.query:
             url += f"?{urlencode(request.query)}"
-        headers = {"Content-Type": request.content_type, "User-Agent": f"populate-operator/{__version__}"}
+        headers = {
+            "Accept": request.accept,
+            "Content-Type": request.content_type,
+            "User-Agent": f"populate-operator/{__version__}",
+        }
         # Asked each time: in a cluster the service account's token is rotated on disk.
         token = await self._configuration.get_api_key_with_prefix("BearerToken")
         if token:

@@ -16,7 +16,7 @@ import pytest
 
 from populate_operator.leader import LeaderElection, LeadershipLost, LeaseTiming
 from populate_operator.pods.errors import NotFound
-from populate_operator.pods.session import ApiSession, Method
+from populate_operator.pods.session import MERGE, ApiSession, Method
 from tests.integration.pods.conftest import Json, Queue
 from tests.integration.pods.faults import Fault, HttpProxy, TcpProxy, is_method
 
@@ -212,11 +212,17 @@ async def test_a_deleted_lease_is_made_again_by_its_leader(
     leader = elect("a").start()
     await led(leader)
     uid = (await lease_of(session, queue))["metadata"]["uid"]
+    note: Json = {"metadata": {"annotations": {"example.com/note": "kept"}}}
+    await session.request("PATCH", f"{path(queue)}/operator", body=note, content_type=MERGE)
+    async with asyncio.timeout(30):
+        while not leader.election.annotations:
+            await lease_of(session, queue)
     await session.request("DELETE", f"{path(queue)}/operator")
     async with asyncio.timeout(30):
         while await uid_of_lease(session, queue) in ("", uid):
             pass
     assert leader.election.is_leader()
+    assert (await lease_of(session, queue))["metadata"]["annotations"] == {"example.com/note": "kept"}
     assert log == ["a starts"]
 
 

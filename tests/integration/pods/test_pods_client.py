@@ -52,6 +52,28 @@ async def test_what_is_created_is_what_was_built(api: PodApi, queue: Queue) -> N
     assert await api.get(pod.namespace, pod.name) is not None
 
 
+class Deposed(Exception):
+    """Another replica may lead now."""
+
+
+async def test_nothing_is_created_any_more_once_the_fence_has_fallen(
+    via_http: ApiSession, http_proxy: HttpProxy, queue: Queue
+) -> None:
+    """Neither what waits for its turn, nor what is tried again."""
+    http_proxy.faults = [Fault(is_method("POST"), status=503)]
+    tries = 0
+
+    def fence() -> None:
+        nonlocal tries
+        tries += 1
+        if tries > 3:
+            raise Deposed
+
+    with pytest.raises(Deposed):
+        await create_many(PodApi(via_http, concurrency=1), [queue.build() for _ in range(9)], fence=fence)
+    assert [request.method for request in http_proxy.seen].count("POST") == 3
+
+
 async def test_a_repeated_creation_adopts_the_pod(api: PodApi, queue: Queue) -> None:
     built = queue.build()
     [first] = await create_many(api, [built])
@@ -190,10 +212,12 @@ async def test_release_and_deletion_leave_a_namesake_alone(api: PodApi, queue: Q
 
 async def test_a_pod_lasts_until_it_is_deleted_and_released(api: PodApi, queue: Queue) -> None:
     pod = await queue.create()
-    await api.delete(pod)
-    assert created(await api.get(pod.namespace, pod.name)).deleting_since is not None
+    going = created(await api.delete(pod))
+    assert going.deleting_since is not None
+    assert await api.get(pod.namespace, pod.name) == going
     await api.release(pod)
     assert await api.get(pod.namespace, pod.name) is None
+    assert await api.delete(pod) is None
 
 
 async def test_a_forced_deletion_leaves_the_pod_to_others(api: PodApi, queue: Queue) -> None:

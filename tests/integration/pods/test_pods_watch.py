@@ -1,8 +1,8 @@
 """The one watch of job pods against a real API server, with faults on the way.
 
-Cases: what is seen, by whom and when; pages; a cut, refused, silent or ended connection; what happened
-meanwhile; expired versions in the watch, in the list and inside the stream; bookmarks; busy and forbidden;
-namespaces; edited labels; our own writes.
+Cases: what is seen, by whom and when; pages; a cut, refused, silent or ended connection; a deaf watch
+after trouble; what happened meanwhile; expired versions in the watch, in the list and inside the stream;
+bookmarks; busy and forbidden; namespaces; edited labels; our own writes.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import secrets
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -199,6 +200,26 @@ async def test_a_silent_connection_is_given_up(
             await tcp_proxy.connections.get()
         tcp_proxy.mend()
         await changes.until(lambda: names(watch, queue) == {pod.name})
+
+
+async def test_a_watch_that_is_deaf_after_an_outage_is_silent(
+    via_http: ApiSession, http_proxy: HttpProxy, queue: Queue
+) -> None:
+    """The server takes each further watch and ends it in order, but says nothing."""
+    mute = Fault(is_watch, query={"allowWatchBookmarks": "false", "timeoutSeconds": "1"})
+    http_proxy.faults += [Fault(is_watch, 503, "ServiceUnavailable")] * 2 + [mute] * 100
+    async with watching(via_http, queue) as (watch, _):
+        await http_proxy.next_arrival(is_watch)
+        await http_proxy.next_arrival(is_watch)
+        assert isinstance(watch.trouble, Unreachable)
+        await http_proxy.next_arrival(is_watch)
+        await http_proxy.next_arrival(is_watch)  # the first that was taken is over
+        assert watch.trouble is None
+        since = time.monotonic()
+        await http_proxy.next_arrival(is_watch)
+        await http_proxy.next_arrival(is_watch)
+        assert watch.trouble is None
+        assert since > time.monotonic() - watch.silence  # to be taken again is no word
 
 
 def test_silence_is_noticed_within_a_minute_and_never_in_a_healthy_watch() -> None:

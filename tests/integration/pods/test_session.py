@@ -1,7 +1,7 @@
 """One session's requests against a real API server: what is repeated, and how much may come at once.
 
-Cases: patches of a version that is past; a queue whose name another has; watch lines of megabytes, and one
-that is too long; more watches than a pool of connections has by default.
+Cases: patches of a version that is past; a queue whose name another has; lists of queues; watch lines of
+megabytes, and one that is too long; more watches than a pool of connections has by default.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from populate_operator.pods.queues import REFRESH_ANNOTATION, QueueApi
 from populate_operator.pods.session import MERGE, ApiSession
 from tests.integration.manifests import Api, manifest
 from tests.integration.pods.conftest import TEMPLATE, Queue
-from tests.integration.pods.faults import HttpProxy, is_method
+from tests.integration.pods.faults import Fault, HttpProxy, is_method
 
 Json = dict[str, Any]
 LIMIT = aiohttp.ClientTimeout(total=None, sock_connect=10.0, sock_read=30.0)
@@ -69,6 +69,52 @@ async def test_a_refresh_that_was_asked_of_a_namesake_stays(session: ApiSession,
     await QueueApi(session).clear_refresh_request(ref_of(created))
     found = json.loads(here.kubectl("get", "pq", "sorting", "-o", "json"))
     assert not found["metadata"].get("annotations")
+
+
+# --- lists of queues -------------------------------------------------------------------------------
+
+
+class Recording(ApiSession):
+    """Keeps the server's answers as they came."""
+
+    def __init__(self, client: ApiClient) -> None:
+        super().__init__(client)
+        self.answers: list[Json] = []
+
+    async def request(self, *args: Any, **options: Any) -> Json:
+        self.answers.append(await super().request(*args, **options))
+        return self.answers[-1]
+
+
+def create_queues(here: Api, count: int) -> dict[str, int]:
+    """The generations of new queues by uid."""
+    bodies = [manifest(suspend=True) | {"metadata": {"name": f"sorting-{n}"}} for n in range(count)]
+    made = [here.create(body)["metadata"] for body in bodies]
+    return {metadata["uid"]: metadata["generation"] for metadata in made}
+
+
+async def test_queues_are_listed_in_pages_of_metadata(client: ApiClient, here: Api) -> None:
+    session = Recording(client)
+    queues, namespaces = QueueApi(session, page=2), [here.namespace]
+    assert await queues.list_uids(namespaces) == frozenset()
+    made = create_queues(here, 5)
+    session.answers.clear()
+    assert await queues.list_uids(namespaces) == made.keys()
+    assert [len(page["items"]) for page in session.answers] == [2, 2, 1]
+    async with asyncio.timeout(60):
+        while await queues.list_generations(namespaces) != made:  # noqa: ASYNC110 - perhaps late
+            await asyncio.sleep(0.1)
+    items = [item for page in session.answers for item in page["items"] or ()]
+    assert all(item.keys() == {"kind", "apiVersion", "metadata"} for item in items)
+
+
+async def test_a_page_of_queues_that_expired_is_no_answer(
+    via_http: ApiSession, http_proxy: HttpProxy, here: Api
+) -> None:
+    create_queues(here, 2)
+    http_proxy.faults.append(Fault(lambda request: "continue" in request.query, 410, "Expired"))
+    with pytest.raises(Unreachable):
+        await QueueApi(via_http, page=1).list_uids([here.namespace])
 
 
 # --- streams --------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ The API server here gives injected answers; the real one is in tests/integration
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -31,7 +32,7 @@ class Answers:
     to_get: PodView | ApiError | None
     looks: list[str] = field(default_factory=list)
 
-    async def create(self, _pod: JsonObject) -> PodView:
+    async def create(self, _pod: JsonObject, _fence: Callable[[], None]) -> PodView:
         raise self.to_create
 
     async def get(self, _namespace: str, name: str) -> PodView | None:
