@@ -6,7 +6,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 _QUEUE = ("namespace", "queue")
 
-JOBS = Gauge("populate_queue_jobs", "Jobs in the queue's table by status.", (*_QUEUE, "status"))
+JOBS = Gauge("populate_queue_jobs", "Jobs of the queue by status.", (*_QUEUE, "status"))
 CONDITIONS = Gauge(
     "populate_queue_condition",
     "Conditions of the queue: 1 while True, 0 while False, -1 while Unknown.",

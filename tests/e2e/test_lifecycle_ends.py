@@ -7,6 +7,7 @@
 - deleted in mid-run: pods deleted, rows pending, nothing of it left
 - deleted while the database is down: gone all the same, and its rows are picked up by another queue
 - deleted when its Secret is gone: settled all the same, a row that is in the target above all
+- deleted with a key source that the server refuses: settled likewise
 - deleted while its table refuses to be written: gone all the same
 """
 
@@ -38,6 +39,9 @@ from tests.e2e.lab.tables import add_keys
 from tests.e2e.lab.workplace import Workplace
 
 Json = dict[str, Any]
+
+# The pod of the first key makes its row, and waits like the others.
+MAKES_ROW_ONE = AT_THE_GATE.replace("while not", f"session == 1 and {INSERT.strip()}\nwhile not")
 
 
 @pytest.fixture
@@ -236,14 +240,27 @@ def test_queue_that_is_deleted_after_its_secret_is_settled(workplace: Workplace,
     door.add_secret()
     door.open()
     queue = workplace.queue()
-    has_made_one = AT_THE_GATE.replace("while not", "session == 1 and " + INSERT.strip() + "\nwhile not")
-    spec = workplace.spec("__spikes", workplace.template(has_made_one), parallelism=2, database=door.database)
-    queue.apply(spec)
+    template = workplace.template(MAKES_ROW_ONE)
+    queue.apply(workplace.spec("__spikes", template, parallelism=2, database=door.database))
     eventually("two at the gate", lambda: len(runs(workplace)) == 2, queue=queue)
     eventually("one has made its row", lambda: populated(workplace) == [1], queue=queue)
 
     queue.kubectl("delete", "secret", door.name)
     eventually("missed", lambda: says(queue, "Ready", "SecretNotFound", door.name), queue=queue)
+    queue.delete()
+    assert jobs(workplace) == {2: "pending"}
+    eventually("no pod left", lambda: queue.pods() == [])
+
+
+def test_queue_that_is_deleted_with_a_bad_key_source_is_settled(workplace: Workplace) -> None:
+    make_gated_tables(workplace, keys=2)
+    queue = workplace.queue()
+    spec = workplace.spec("__spikes", workplace.template(MAKES_ROW_ONE), parallelism=2)
+    queue.apply(spec)
+    eventually("two at the gate", lambda: len(runs(workplace)) == 2, queue=queue)
+    eventually("one has made its row", lambda: populated(workplace) == [1], queue=queue)
+    queue.patch(keySource={"query": "SELECT session FROM nowhere"})
+    eventually("told", lambda: says(queue, "Ready", "BadKeySource", "nowhere"), queue=queue)
     queue.delete()
     assert jobs(workplace) == {2: "pending"}
     eventually("no pod left", lambda: queue.pods() == [])

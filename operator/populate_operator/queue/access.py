@@ -8,14 +8,21 @@ import time
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from populate_operator.jobs import Database, DatabaseUnreachable, JobTable, Tls
+from populate_operator.jobs import (
+    BadKeySource,
+    Database,
+    DatabaseUnreachable,
+    JobTable,
+    StatementRefused,
+    Tls,
+)
 from populate_operator.pods.client import PodApi
-from populate_operator.pods.errors import NotFound
+from populate_operator.pods.errors import ApiError, NotFound
 from populate_operator.pods.owner import QueueRef
 from populate_operator.queue.connection import Database as DatabaseSpec
-from populate_operator.queue.resource import PopulateQueueSpec
+from populate_operator.queue.resource import KeySource, PopulateQueueSpec
 from populate_operator.queue.services import Services
-from populate_operator.queue.store import QueueStore, owner_of
+from populate_operator.queue.store import QueueStore, Reading, owner_of
 
 REREAD_SECONDS = 30.0  # how soon a rotated Secret is followed; a refused account is read again at once
 _NO_SUCH_NAME = (socket.EAI_NONAME, socket.EAI_NODATA)
@@ -84,6 +91,7 @@ class Access:
 
     def __init__(self, queue: QueueRef, services: Services) -> None:
         self.store: QueueStore | None = None
+        self._is_bare = False  # without key source and restrictions
         self._made_of: object = None
         self._service: tuple[str, str] | None = None  # a host that is a Service, and the Service's name
         self._queue, self._services = queue, services
@@ -93,6 +101,26 @@ class Access:
         """The account was refused: its Secret is read again."""
         self._accounts.forget()
 
+    async def read(self, spec: PopulateQueueSpec, class_query: str | None, *, is_deleting: bool) -> Reading:
+        """The queue as the database has it now, by the job table of `open`.
+
+        A queue that is deleted needs less to be settled: the account that was known last, where its Secret is
+        gone too, and neither key source nor restrictions. Raises NotReady, ApiError and JobsError.
+        """
+        try:
+            store = await self.open(spec, class_query)
+        except (ApiError, NotReady):
+            if self.store is None or not is_deleting:
+                raise
+            store = self.store
+        try:
+            return await store.read()
+        except (BadKeySource, StatementRefused):
+            if self._is_bare or not is_deleting:
+                raise
+        self._is_bare = True
+        return await (await self.open(spec, class_query)).read()
+
     async def open(self, spec: PopulateQueueSpec, class_query: str | None) -> QueueStore:
         """The job table for `spec`; `class_query` is the key source that its class told.
 
@@ -100,6 +128,8 @@ class Access:
         is not asked.
         """
         account = await self._accounts.account(spec.database)
+        if self._is_bare:
+            spec = spec.model_copy(update={"restrictions": (), "key_source": KeySource()})
         key_source = class_query if spec.key_source.from_class else spec.key_source.query
         host = await self._resolve(spec.database.host)
         policy = spec.restrictions, spec.keep_completed, spec.priority
@@ -132,6 +162,8 @@ async def resolve_host(host: str, namespace: str) -> str:
     service = f"{host}.{namespace}.svc"
     try:
         await asyncio.get_running_loop().getaddrinfo(service, None)
+    except UnicodeError as error:  # a part of more than 63 characters
+        raise DatabaseUnreachable(f"{host}: no host has such a name; mend spec.database.host") from error
     except socket.gaierror as error:
         if error.errno in _NO_SUCH_NAME:  # or no cluster DNS here: the name is left to this machine
             return host

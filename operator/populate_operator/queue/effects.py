@@ -13,6 +13,7 @@ from populate_operator.metrics import CREATED, SETTLED
 from populate_operator.pods.batch import CreateResult, create_many
 from populate_operator.pods.build import build_pod
 from populate_operator.pods.errors import ApiError, Refused, Unreachable
+from populate_operator.pods.names import MANAGED_BY_LABEL, QUEUE_UID_LABEL
 from populate_operator.pods.owner import QueueRef
 from populate_operator.pods.view import PodView
 from populate_operator.queue import plan as p
@@ -33,6 +34,10 @@ A = TypeVar("A", bound=p.Action)
 
 # Reserved and created in portions, so that a crash or a deposed leader leaves few pods to be made up for.
 PORTION = 200
+_RELABELLED = (
+    f"a policy of the cluster changes the labels ({MANAGED_BY_LABEL}, {QUEUE_UID_LABEL}) or the owner by "
+    "which the operator knows its pods: exempt them from it"
+)
 # Where a LimitRange has added a limit below the request, the API server does not say whose limit that is.
 _EXCEEDS_LIMIT = "must be less than or equal to"
 
@@ -128,8 +133,10 @@ class Effects:
         effective = await self._store.settle([(one.job, one.outcome) for one in settled])
         self._services.reached(Point.SETTLED)
         self._count([one for one, took in zip(settled, effective, strict=True) if took])
-        # Whether or not it took effect, the row is not ours any more.
-        ended = {one.job.pod for one in settled}
+        # Whether or not it took effect, the row is not ours any more; but one that is locked is tried again.
+        ended = {one.job.pod for one, took in zip(settled, effective, strict=True) if took is not None}
+        if locked := len(settled) - len(ended):
+            log.warning("jobs are locked by another session of the database", jobs=locked)
         left = {name: job for name, job in observed.reservations.items() if name not in ended}
         return replace(observed, reservations=left)
 
@@ -168,7 +175,7 @@ class Effects:
             new = await self._store.reserve(limit, queue=self._queue.name, version=self._factory.version)
             if new:
                 self._services.reached(Point.RESERVED)
-            self._memory.note_change()
+                self._memory.note_change()
             due = observed.due if len(new) == limit else 0
             held = {**observed.reservations, **{job.pod: job for job in new}}
             observed = replace(observed, reservations=held, due=due)
@@ -181,13 +188,15 @@ class Effects:
             return observed
         try:
             await self._factory.prepare(self._services)
-            await self._services.api.prove(build_pod(self._factory.sample()))
+            proved = await self._services.api.prove(build_pod(self._factory.sample()))
         except (Refused, Unreachable) as error:
             if not is_refusal(error):
                 raise
             return await self._rejected(observed, refusal(error, "TemplateRejected"))
         except ValueError as error:
             return await self._rejected(observed, CannotStart("TemplateRejected", str(error)))
+        if proved and not (proved.is_labelled and proved.queue_uid == self._queue.uid):
+            return await self._rejected(observed, CannotStart("TemplateRejected", _RELABELLED))
         self._memory.proved_template = self._memory.known_template
         # What was refused until now was the template: nothing of it was begun that could show that it works.
         return replace(observed, template_proved=True, backoff=Backoff())
@@ -203,14 +212,17 @@ class Effects:
         if not wanted:
             return observed
         await self._factory.prepare(self._services)
-        refused = dict(observed.refused)
+        refused, unknown = dict(observed.refused), list[ApiError]()
         for start in range(0, len(wanted), PORTION):
             self._services.fence()
             portion = wanted[start : start + PORTION]
             pods = [build_pod(self._factory.request(action.job)) for action in portion]
             self._services.reached(Point.CREATE)
-            results = await create_many(self._services.api, pods, self._note_created)
+            results = await create_many(self._services.api, pods, self._note_created, self._services.fence)
             refused |= await self._take_in(results)
+            unknown += [one.error for one in results if one.error and not is_refusal(one.error)]
+        if unknown:  # no answer: the same pods are asked for again, after a pause, and that is told
+            raise unknown[0]
         return replace(observed, refused=refused, gone=observed.gone - {action.job.pod for action in wanted})
 
     def _note_created(self) -> None:

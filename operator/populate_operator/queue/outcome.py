@@ -6,8 +6,8 @@ The rules, in the order in which they are asked:
 2. The pod was disrupted: pending again, and it does not count as an attempt.
 3. It exited 0: an error, for no row was made.
 4. A failure rule matches: what the rule says.
-5. It could not start, or the runner found the class or the database unusable: pending again, not counted,
-   and the queue backs off, since the next job would fare no better.
+5. It could not start, its node rejected it, or the runner found the class or the database unusable: pending
+   again, not counted, and the queue backs off, since the next job would fare no better.
 6. It failed: pending with backoff while attempts remain, else an error.
 """
 
@@ -203,7 +203,7 @@ def _disruption(pod: PodView) -> Disrupted | None:
     if _was_start_interrupted(pod):
         return Disrupted("StartInterrupted", "the kubelet was restarted while it started the container")
     reason = pod.reason if pod.reason in _DISRUPTIONS else pod.termination and pod.termination.reason
-    if reason not in _DISRUPTIONS or _exceeded_own_limit(pod):
+    if reason not in _DISRUPTIONS or _exceeded_own_limit(pod) or _was_rejected(pod):
         return None
     return Disrupted(reason, pod.message or "the pod was disrupted")
 
@@ -217,6 +217,14 @@ def _failed_by_itself(pod: PodView) -> bool:
 def _was_start_interrupted(pod: PodView) -> bool:
     ended = pod.termination
     return ended is not None and ended.reason in _NEVER_RAN and _INTERRUPTED in ended.message
+
+
+def _was_rejected(pod: PodView) -> bool:
+    """Whether the kubelet would not take it, as under disk pressure: the next may be sent to the same node.
+
+    A pod that was taken and then ended before its start carries a DisruptionTarget condition.
+    """
+    return pod.termination is None and pod.started_at is None
 
 
 def _exceeded_own_limit(pod: PodView) -> bool:

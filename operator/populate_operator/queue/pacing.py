@@ -9,6 +9,8 @@ from populate_operator.queue.memory import Memory, retry_seconds
 from populate_operator.queue.plan import Observed, next_wake
 from populate_operator.queue.resource import PopulateQueueSpec
 
+_LOCKED_SECONDS = 5.0  # until jobs are looked for that somebody else had locked
+
 
 def seconds_until_next(
     spec: PopulateQueueSpec,
@@ -28,7 +30,16 @@ def seconds_until_next(
     if memory.failures:  # within seconds, and until then nothing else is worth a try
         times.append(now + timedelta(seconds=retry_seconds(memory.failures)))
     else:
-        times.append(next_wake(spec, observed, now, found.next_due or None))
+        times.append(next_wake(spec, observed, now, _next_due(observed, found)))
         if memory.are_figures_stale and memory.figures_not_before:
             times.append(memory.figures_not_before)
     return max((min(times) - now).total_seconds(), 0.0)
+
+
+def _next_due(observed: Observed, found: Findings) -> float | None:
+    """Seconds until jobs may be reserved; None where that depends on other things than time."""
+    if (
+        found.next_due == 0.0 and observed.due == 0
+    ):  # all were reserved, but for those that others have locked
+        return _LOCKED_SECONDS
+    return found.next_due or None

@@ -30,7 +30,6 @@ from populate_operator.queue.requests import PodFactory
 from populate_operator.queue.resource import InvalidQueueError, PopulateQueueSpec, parse_spec
 from populate_operator.queue.services import Services
 from populate_operator.queue.statuses import StatusWriter
-from populate_operator.queue.store import QueueStore
 from populate_operator.queue.tidying import Tidier
 from populate_operator.queue.trouble import Expected, is_about_reaching, is_from_database, trouble_of
 
@@ -157,28 +156,20 @@ class Reconciler:
     async def _read(self, spec: PopulateQueueSpec, is_deleting: bool) -> Findings:
         found, known = Findings(), self._access.store
         try:
-            store = await self._open(spec, is_deleting)
-            if store is not known:  # another key source, perhaps, or other restrictions
-                self.memory.note_change()
-                self.memory.refresh_requested = True
-            reading = await store.read()
+            reading = await self._access.read(spec, self.memory.key_source.take(), is_deleting=is_deleting)
         except (JobsError, ApiError, NotReady) as error:
             self._note(error, found)
             found.is_database_known = is_from_database(error)
             return found
+        finally:
+            if self._access.store is not known:  # another key source, perhaps, or other restrictions
+                self.memory.note_change()
+                self.memory.refresh_requested = True
         found.reservations, found.next_due = reading.reservations, reading.next_due
         found.is_database_known, target = True, reading.target
         self.table_id = table_id(spec, target.schema, target.table)
         self.upstream = frozenset(table_id(spec, parent.schema, parent.table) for parent in target.parents)
         return found
-
-    async def _open(self, spec: PopulateQueueSpec, is_deleting: bool) -> QueueStore:
-        try:
-            return await self._access.open(spec, self.memory.key_source.take())
-        except (ApiError, NotReady):
-            if is_deleting and self._access.store:  # the Secret was deleted too: the account may still do
-                return self._access.store
-            raise
 
     def _observed(
         self, spec: PopulateQueueSpec, found: Findings, effects: Effects, is_deleting: bool
@@ -262,6 +253,7 @@ class Reconciler:
         found.is_incomplete = True
 
     async def _finish(self, spec: PopulateQueueSpec, observed: p.Observed, found: Findings) -> float:
+        found.setup = found.setup or self._tidier.trouble(observed.pods.values())
         health = judge(spec, observed, found, self.memory, utc_now())
         self._tell(health)
         self.memory.failures = self.memory.failures + 1 if found.is_incomplete else 0

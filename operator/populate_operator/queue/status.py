@@ -19,7 +19,7 @@ MAX_RECENT_ERRORS = 5
 
 
 class JobCounts(Model):
-    """Jobs by state, as counted in the jobs table."""
+    """Jobs by state, as counted in the jobs table: those within spec.restrictions, as claims are."""
 
     pending: int = Field(0, description="Due now.")
     scheduled: int = Field(0, description="Pending, and due later: delayed, or waiting to be retried.")
@@ -27,13 +27,13 @@ class JobCounts(Model):
     success: int = Field(0, description="Completed rows that are kept.")
     error: int = Field(0, description="Failed for good; Table.jobs.errors shows them.")
     ignore: int = Field(0, description="Ignored.")
-    total: int = Field(0, description="All of them.")
+    total: int = Field(0, description="All of these.")
 
 
 class TargetProgress(Model):
     """How much of the key source the table holds."""
 
-    total: int = Field(description="Keys in the key source.")
+    total: int = Field(description="Keys in the key source, within spec.restrictions.")
     populated: int = Field(description="Of these, keys in the table.")
     percent: int = Field(description="populated / total, rounded down; 100 where there is nothing to do.")
     done: str = Field(description="populated/total, such as 1234/5000.")
@@ -85,14 +85,16 @@ class QueueStatus(Model):
     model_config = ConfigDict(extra="ignore")
 
     observed_generation: int = Field(0, description="The generation of the spec that this status speaks of.")
-    jobs: JobCounts | None = Field(None, description="Jobs by state.")
+    jobs: JobCounts | None = Field(None, description="Jobs by state, of those within spec.restrictions.")
     target: TargetProgress | None = Field(None, description="Progress of the table.")
     pods: PodCounts = Field(default_factory=PodCounts, description="Pods that have not finished.")
     last_refresh: LastRefresh | None = Field(None, description="The last refresh.")
     rate: str | None = Field(None, description="Jobs settled lately, such as 120/min.")
     eta: str | None = Field(None, description="When the jobs at hand will be done at that rate, such as 12m.")
     recent_errors: tuple[RecentError, ...] = Field(
-        (), description="The newest errors.", max_length=MAX_RECENT_ERRORS
+        (),
+        description="The newest errors within spec.restrictions.",
+        max_length=MAX_RECENT_ERRORS,
     )
     selector: str = Field("", description="Label selector of this queue's pods, for the scale subresource.")
     conditions: tuple[Condition, ...] = Field(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NoReturn, TypeVar, assert_never
+from typing import Any, NoReturn, TypeVar, assert_never, cast
 
 from populate_operator import jobs
 from populate_operator.jobs import BadKey, DatabaseUnreachable, Fence, Job, JobTable, Key, Target
@@ -100,18 +100,19 @@ class QueueStore:
         """
         if self._late:
             await self._answer_of(self._late)
-        begun, loop = asyncio.Event(), asyncio.get_running_loop()
+        begun, is_wanted, loop = asyncio.Event(), True, asyncio.get_running_loop()
 
-        def begin() -> T:
+        def begin() -> T | None:
             loop.call_soon_threadsafe(begun.set)
-            return work()
+            return work() if is_wanted else None
 
         call = self._begin(begin, self._lane.prompt)
         while not await _is_set(begun):  # which is no fault of the database, unless it holds the threads
             if self._lane.late:
+                is_wanted = False
                 self._give_up(call)
         await self._answer_of(call)
-        return call.result()
+        return cast(T, call.result())
 
     async def _answer_of(self, call: asyncio.Future[Any]) -> None:
         self._late = None
@@ -173,10 +174,10 @@ class QueueStore:
 
         return await self._promptly(work)
 
-    async def settle(self, settled: Sequence[tuple[Reservation, Outcome]]) -> list[bool]:
-        """Write the outcomes, fenced; for each whether it took effect."""
+    async def settle(self, settled: Sequence[tuple[Reservation, Outcome]]) -> list[bool | None]:
+        """Write the outcomes, fenced; for each whether it took effect, None where somebody has locked it."""
 
-        def work() -> list[bool]:
+        def work() -> list[bool | None]:
             return self.table.settle(
                 [
                     build_settlement(self.table.key(job.key), Fence(self.owner, job.pod), job, outcome)
@@ -230,10 +231,10 @@ class QueueStore:
         """Counts, progress and the newest errors. The cost grows with the table: not for every pass."""
 
         def work() -> Figures:
-            counts = self.table.progress()
-            scheduled = self.table.pending.scheduled().count()
+            counts = self.table.progress(restricted=True)
+            scheduled = self.table.progress(restricted=True, scheduled=True)["pending"]
             total, populated = self.table.target_progress()
-            newest = list(self.table.errors.latest().limit(MAX_RECENT_ERRORS))
+            newest = list(self.table.errors.within(self.table.scope()).latest().limit(MAX_RECENT_ERRORS))
             return Figures(
                 jobs=JobCounts(**counts | {"pending": counts["pending"] - scheduled}, scheduled=scheduled),
                 target=build_target(total, populated),

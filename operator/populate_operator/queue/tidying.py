@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
+import structlog
+
 from populate_operator.pods.batch import delete_many, release_many
-from populate_operator.pods.errors import ApiError
+from populate_operator.pods.errors import ApiError, Refused
 from populate_operator.pods.view import PodView
 from populate_operator.queue import plan as p
 from populate_operator.queue.clock import utc_now
+from populate_operator.queue.conditions import Trouble
 from populate_operator.queue.points import Point
 from populate_operator.queue.services import Services
+
+log = structlog.get_logger(__name__)
 
 Tidying = p.ReleasePod | p.DeletePod
 _Id = tuple[type, str]
 
-RETRY_SECONDS = 1.0
+RETRY_SECONDS, LONGEST_RETRY = 1.0, 60.0
 PORTION = 100  # pods between two looks at the lease
 
 
@@ -31,11 +36,23 @@ class Tidier:
     def __init__(self, services: Services, wake: Callable[[], None]) -> None:
         self._services, self._wake = services, wake
         self._busy: set[_Id] = set()
+        self._refused: dict[str, Refused] = {}  # by the uid of the pod
+        self._failures = 0  # in a row
         self._tasks: set[asyncio.Task[None]] = set()
 
     def is_busy_with(self, action: p.Action) -> bool:
         """Whether that is under way, or has just failed."""
         return isinstance(action, Tidying) and _id(action) in self._busy
+
+    def trouble(self, pods: Iterable[PodView]) -> Trouble | None:
+        """Why one of `pods` cannot be let go, where the API server has said no to it."""
+        refused = next((self._refused[pod.uid] for pod in pods if pod.uid in self._refused), None)
+        if refused is None:
+            return None
+        message = (
+            f"pods cannot be released or deleted: {refused.message}; let the operator patch and delete them"
+        )
+        return Trouble("PodsNotReleased", message)
 
     def start(self, actions: Sequence[p.Action]) -> None:
         """Begin with those of `actions` that are for it."""
@@ -62,9 +79,10 @@ class Tidier:
                 portion = actions[start : start + PORTION]
                 failed += [*await self._release(portion), *await self._delete(portion)]
             self._busy.difference_update({_id(one) for one in actions} - {_id(one) for one in failed})
+            self._failures = self._failures + 1 if failed else 0
             self._wake()
             if failed:  # tried again, but not at once
-                await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(min(RETRY_SECONDS * 2.0 ** min(self._failures - 1, 10), LONGEST_RETRY))
         finally:
             self._busy.difference_update(map(_id, actions))
             self._wake()
@@ -76,32 +94,48 @@ class Tidier:
         answers = await release_many(self._services.api, [action.pod for action in releases])
         if releases:
             self._services.reached(Point.RELEASED)
-        for pod in answers:
-            if isinstance(pod, PodView):
-                self._services.watch.remember(pod)
-        return [one for one, answer in zip(releases, answers, strict=True) if isinstance(answer, ApiError)]
+        return [one for one, answer in zip(releases, answers, strict=True) if not self._take_in(one, answer)]
 
     async def _delete(self, actions: Sequence[Tidying]) -> list[Tidying]:
         failed: list[Tidying] = []
         for force in (False, True):
             some = [one for one in actions if isinstance(one, p.DeletePod) and one.force == force]
-            errors = await delete_many(
+            answers = await delete_many(
                 self._services.api, [one.pod for one in some], grace_seconds=0 if force else None
             )
-            for action, error in zip(some, errors, strict=True):
-                if error:
+            for action, answer in zip(some, answers, strict=True):
+                # Known before the watch tells, so that it is not asked for twice.
+                if not self._take_in(
+                    action, answer if isinstance(answer, ApiError) else _deleted(action, answer)
+                ):
                     failed.append(action)
-                else:  # known before the watch tells, so that it is not asked for twice
-                    self._services.watch.remember(_deleted(action))
             if some:
                 self._services.reached(Point.DELETED)
         return failed
 
+    def _take_in(self, action: Tidying, answer: PodView | ApiError | None) -> bool:
+        """Remember what the API server says of the pod; whether it did what was asked."""
+        uid = action.pod.uid
+        if isinstance(answer, ApiError):
+            if isinstance(answer, Refused):
+                if uid not in self._refused:
+                    log.warning("pod not let go", pod=action.pod.name, error=answer.message)
+                self._refused[uid] = answer
+            return False
+        self._refused.pop(uid, None)
+        if answer:
+            self._services.watch.remember(answer)
+        return True
 
-def _deleted(action: p.DeletePod) -> PodView:
-    """The pod as it is now, if it is there at all: after a forced deletion others' finalizers keep it."""
-    since, is_kept = action.pod.deleting_since or utc_now(), action.force or action.pod.is_kept_by_others
-    return replace(action.pod, deleting_since=since, is_kept_by_others=is_kept)
+
+def _deleted(action: p.DeletePod, answer: PodView | None) -> PodView:
+    """The pod as it is now, if it is there at all: after a forced deletion others' finalizers keep it.
+
+    By the answer, for it may have been bound to a node since it was last seen.
+    """
+    pod = answer or action.pod
+    is_kept = action.force or pod.is_kept_by_others
+    return replace(pod, deleting_since=pod.deleting_since or utc_now(), is_kept_by_others=is_kept)
 
 
 def _id(action: Tidying) -> _Id:

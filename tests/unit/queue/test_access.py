@@ -70,6 +70,11 @@ async def test_without_an_answer_no_server_is_asked(answers: list[int]) -> None:
         await resolve_host("mysql", "lab")
 
 
+async def test_what_can_be_no_host_is_told() -> None:
+    with pytest.raises(DatabaseUnreachable, match=r"no host has such a name; mend spec\.database\.host"):
+        await resolve_host("x" * 64, "lab")
+
+
 async def test_a_service_stays_the_server_while_it_is_made_anew(answers: list[int]) -> None:
     access = Access(QUEUE, cast(Services, Account()))
     answers += [NO_NAME, FOUND, NO_NAME]

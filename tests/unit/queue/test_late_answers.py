@@ -6,6 +6,7 @@ It has as many threads as it holds; queues that find none are told the same, and
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Iterator
 
@@ -91,14 +92,24 @@ async def test_a_silent_server_holds_up_its_own_queues_alone(
     queue: QueueStore, threads: Threads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "ANSWER_SECONDS", 0.01)
-    answers, another = threading.Event(), queue_at("db.example", threads)
+    answers, another, begun = threading.Event(), queue_at("db.example", threads), list[str]()
     with pytest.raises(DatabaseUnreachable, match=r"no answer"):
         await queue._promptly(answers.wait)
     for _ in range(2):
         with pytest.raises(DatabaseUnreachable, match=r"no answer"):
-            await another._promptly(lambda: "late")
+            await another._promptly(lambda: begun.append("late"))
     monkeypatch.setattr(store, "ANSWER_SECONDS", 60.0)
     assert await queue_at("other.example", threads)._promptly(lambda: "answer") == "answer"
     answers.set()
     assert await another._promptly(lambda: "again") == "again"
     assert not threads.lane("db.example").late
+    assert begun == []  # what nobody waits for any more is not done
+
+
+async def test_a_server_that_no_queue_names_any_more_has_no_threads(threads: Threads) -> None:
+    before = threading.active_count()
+    for number in range(9):
+        assert await queue_at(f"db{number}.example", threads)._promptly(lambda: "answer") == "answer"
+    gc.collect()
+    while threading.active_count() > before:  # noqa: ASYNC110 - nothing tells
+        await asyncio.sleep(0.01)

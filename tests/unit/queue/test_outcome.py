@@ -1,7 +1,8 @@
 """The outcome rules as a table: what ended how, is the key in the target, and what becomes of the job.
 
 Cases: success with and without a row; failure with a row; disruptions of every kind; failure rules; pods that
-never ran; the runner's own exit codes; retries, their backoff and their end; the texts of the messages.
+never ran, or that a node rejected; the runner's own exit codes; retries, their backoff and their end; the
+texts of the messages.
 """
 
 from __future__ import annotations
@@ -77,6 +78,12 @@ def test_a_row_makes_it_complete_however_the_pod_ended_and_says_so(pod: PodView)
         (failed_pod(exit_code=143, deleting_since=ago(-20)), "Deleted"),
         (succeeded_pod(deleting_since=ago(-20)), "Deleted"),  # it took SIGTERM for a reason to exit 0
         (pending_pod(deleting_since=ago(1), node=""), "NotStarted"),
+        # Ended by the kubelet, or by the eviction API, while they waited for their image.
+        (
+            pending_pod(phase="Failed", reason="Evicted", disruption="TerminationByKubelet"),
+            "TerminationByKubelet",
+        ),
+        (pending_pod(phase="Failed", reason="Evicted", deleting_since=ago(1)), "NotStarted"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -173,6 +180,20 @@ def test_what_no_job_is_to_blame_for_burns_none(pod: PodView, reason: str) -> No
     result = outcome(pod)
     assert isinstance(result, CannotStart)
     assert result.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("Evicted", "Pod was rejected: The node had condition: [DiskPressure]. "),
+        ("NodeShutdown", "Pod was rejected as the node is shutting down."),
+        ("OutOfcpu", "Pod was rejected: Node didn't have enough resource: cpu"),
+    ],
+)
+def test_a_pod_that_its_node_rejected_could_not_start(reason: str, told: str) -> None:
+    """A template that tolerates everything sends the next pod to the same node: the queue has to pause."""
+    rejected = make_pod(phase="Failed", started_at=None, reason=reason, message=told)
+    assert outcome(rejected) == CannotStart(reason, f"{reason}: {told}")
 
 
 def test_the_runners_exit_codes_mean_nothing_from_another_program() -> None:

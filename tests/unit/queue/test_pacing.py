@@ -47,3 +47,14 @@ def test_a_pass_that_failed_is_tried_again_after_a_pause_though_figures_are_over
     memory = Memory(failures=failures, figures_not_before=ago(5))
     longest = min(FIRST_RETRY * 2 ** (failures - 1), LONGEST_RETRY)
     assert longest / 2 <= seconds(memory) <= longest
+
+
+@pytest.mark.parametrize(
+    ("next_due", "due", "wait"), [(0.0, 0, 5.1), (0.0, 9, 40.1), (7.0, 0, 7.1), (None, 0, 40.1)]
+)
+def test_jobs_that_others_have_locked_are_looked_for_again(
+    next_due: float | None, due: int, wait: float
+) -> None:
+    observed, found = observe(last_refresh=ago(20), due=due), Findings(next_due=next_due)
+    found_wait = seconds_until_next(make_spec(), observed, found, Memory(changes=0), NEVER, NOW)
+    assert found_wait == pytest.approx(wait)

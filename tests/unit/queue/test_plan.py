@@ -160,6 +160,15 @@ def test_a_young_reservation_that_may_have_no_pod_is_given_back_once_a_live_get_
     assert isinstance(settle.outcome, Disrupted)
 
 
+def test_pods_that_may_run_unseen_take_up_room() -> None:
+    """As after `kubectl label pods --all` has taken them out of the watch."""
+    jobs = [make_job(name, age=61) for name in "ab"]
+    assert actions(observe(*jobs, due=9), parallelism=2) == [CheckGone(("a", "b"))]
+    assert actions(observe(*jobs, due=9), parallelism=3) == [CheckGone(("a", "b")), Reserve(1)]
+    found = observe(*(part for job in jobs for part in at_work(make_pod(job.pod))), due=9)
+    assert actions(found, parallelism=2) == []
+
+
 def test_an_old_reservation_without_a_pod_is_an_orphan() -> None:
     job = make_job("a", age=61)
     assert actions(observe(job)) == [CheckGone(("a",))]

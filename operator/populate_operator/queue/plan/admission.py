@@ -35,8 +35,10 @@ def plan_admission(
     is_proved = observed.template_proved
     if not is_proved and not observed.is_deleting and not observed.backoff.is_pausing(now):
         yield ProveTemplate()
-    room = _room(spec, observed, now)
     podless = _podless(observed, displaced)
+    # One whose pod is not surely gone may run still, as where somebody has taken the labels of pods.
+    doubtful = [job for job in podless if not _is_fresh(job, observed) and job.pod not in observed.gone]
+    room = max(_room(spec, observed, now) - len(doubtful), 0)
     wanted = [job for job in podless if _is_fresh(job, observed)][:room]
     names = {job.pod for job in wanted}
     surplus = [job for job in podless if job.pod not in names]
