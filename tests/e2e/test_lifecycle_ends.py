@@ -8,7 +8,7 @@
 - deleted while the database is down: gone all the same, and its rows are picked up by another queue
 - deleted when its Secret is gone: settled all the same, a row that is in the target above all
 - deleted with a key source that the server refuses: settled likewise
-- deleted while its table refuses to be written: gone all the same
+- deleted while its table refuses to be written, or its job is locked: gone all the same
 """
 
 from __future__ import annotations
@@ -277,3 +277,14 @@ def test_queue_is_deleted_while_its_table_refuses_to_be_written(workplace: Workp
     queue.delete()
     assert jobs(workplace) == {1: "reserved"}
     eventually("no pod left", lambda: queue.pods() == [])
+
+
+def test_queue_is_deleted_while_somebody_has_locked_its_job(workplace: Workplace) -> None:
+    make_gated_tables(workplace, keys=1)
+    queue = workplace.queue().apply(workplace.spec("__spikes", workplace.template(FOR_EVER)))
+    eventually("it runs", lambda: runs(workplace) == [1], queue=queue)
+    with workplace.database.connect(database=workplace.schema) as connection, connection.cursor() as cursor:
+        connection.begin()
+        cursor.execute("UPDATE `~~spikes` SET priority = 1 WHERE session = 1")
+        queue.delete()
+    assert jobs(workplace) == {1: "reserved"}

@@ -38,6 +38,7 @@ log = structlog.get_logger(__name__)
 Body = Mapping[str, Any]
 _LONGEST_PASS = timedelta(seconds=1)  # a queue that is never idle still reports, and reads the database
 _WRITES = (p.Settle, p.Reserve, p.TakeBack)
+_TRIES = 4  # passes in a row that failed, within a few seconds, before the one that gives up
 _AGAIN = 1.0  # seconds, should the watch not be faster
 _MANY = 1_000_000  # "some are due": how many is the database's affair
 
@@ -135,13 +136,15 @@ class Reconciler:
             is_due = self.memory.are_figures_due(utc_now(), is_idle=not observed.reservations)
             if store and is_due and self.memory.key_source.is_told(spec):
                 self._background.count(store)
+            is_stuck = found.is_incomplete
         except (JobsError, ApiError) as error:
             self._note(error, found)
-            # It can be read but not written, twice in a row: no end waits for that.
-            if isinstance(error, JobsError) and self.memory.failures:
-                unread = await self._look_at_namespace(replace(observed, reservations=None))
-                if unread.is_deleting or unread.is_namespace_going:
-                    observed = await self._converge(spec, effects, unread, found)
+            is_stuck = isinstance(error, JobsError)
+        if store and is_stuck and self.memory.failures >= _TRIES:
+            # It can be read but not written, or not all of it: no end waits for that.
+            unread = await self._look_at_namespace(replace(observed, reservations=None))
+            if unread.is_deleting or unread.is_namespace_going:
+                observed = await self._converge(spec, effects, unread, found)
         return await self._finish(spec, observed, found)
 
     async def _look_at_namespace(self, observed: p.Observed) -> p.Observed:
