@@ -37,7 +37,7 @@ class Tidier:
         self._services, self._wake = services, wake
         self._busy: set[_Id] = set()
         self._refused: dict[str, Refused] = {}  # by the uid of the pod
-        self._failures = 0  # in a row
+        self._refusals = 0  # in a row
         self._tasks: set[asyncio.Task[None]] = set()
 
     def is_busy_with(self, action: p.Action) -> bool:
@@ -46,12 +46,12 @@ class Tidier:
 
     def trouble(self, pods: Iterable[PodView]) -> Trouble | None:
         """Why one of `pods` cannot be let go, where the API server has said no to it."""
-        refused = next((self._refused[pod.uid] for pod in pods if pod.uid in self._refused), None)
-        if refused is None:
+        there = [pod.uid for pod in pods if pod.uid in self._refused]
+        self._refused = {uid: self._refused[uid] for uid in there}
+        if not there:
             return None
-        message = (
-            f"pods cannot be released or deleted: {refused.message}; let the operator patch and delete them"
-        )
+        why = self._refused[there[0]].message
+        message = f"pods cannot be released or deleted: {why}; let the operator patch and delete them"
         return Trouble("PodsNotReleased", message)
 
     def start(self, actions: Sequence[p.Action]) -> None:
@@ -79,10 +79,11 @@ class Tidier:
                 portion = actions[start : start + PORTION]
                 failed += [*await self._release(portion), *await self._delete(portion)]
             self._busy.difference_update({_id(one) for one in actions} - {_id(one) for one in failed})
-            self._failures = self._failures + 1 if failed else 0
+            is_refused = any(one.pod.uid in self._refused for one in failed)
+            self._refusals = self._refusals + 1 if is_refused else 0
             self._wake()
-            if failed:  # tried again, but not at once
-                await asyncio.sleep(min(RETRY_SECONDS * 2.0 ** min(self._failures - 1, 10), LONGEST_RETRY))
+            if failed:  # tried again, but not at once, and what is refused ever less: that takes a person
+                await asyncio.sleep(min(RETRY_SECONDS * 2.0 ** min(self._refusals, 10), LONGEST_RETRY))
         finally:
             self._busy.difference_update(map(_id, actions))
             self._wake()
