@@ -93,10 +93,9 @@ class _Batch:
         return {(job.key, job.fence): job for job in jobs}
 
     def _delete(self, session: Session, jobs: Sequence[Job]) -> None:
-        if not jobs:
-            return
-        keys = [job.key.parameters for job in jobs]
-        deleted = session.execute(statements.build_delete_jobs(self.context.queue, keys))
+        # One by one: for many keys a server may read the whole table, and wait for others' locks on its way.
+        single = (statements.build_delete_jobs(self.context.queue, [job.key.parameters]) for job in jobs)
+        deleted = sum(map(session.execute, single))
         if deleted != len(jobs):
             raise RuntimeError(f"{deleted} instead of {len(jobs)} jobs deleted")
 

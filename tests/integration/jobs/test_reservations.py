@@ -203,12 +203,16 @@ def test_without_the_fence_nothing_happens(jobs: JobTable, settlement: str) -> N
 
 
 def test_a_job_that_somebody_has_locked_holds_up_no_other(jobs: JobTable, imaging: Pipeline) -> None:
-    claimed = reserve(jobs, *"abc")
+    """Neither one of these jobs nor another one of the table, which a DELETE of many keys would read."""
+    claimed = reserve(jobs, *"abcde")
     settlements = [Complete(job.key, job.fence) for job in claimed]
     with imaging.instance.connection.transaction:
-        imaging.query(f"UPDATE `{imaging.name}`.`~~segmentation` SET priority = 1 WHERE subject = 1")
-        assert jobs.settle(settlements) == [True, None, True]
-    assert jobs.settle(settlements) == [False, True, False]
+        for subject in (1, 5):
+            imaging.query(
+                f"UPDATE `{imaging.name}`.`~~segmentation` SET priority = 1 WHERE subject = %s", (subject,)
+            )
+        assert jobs.settle(settlements) == [True, None, True, True, True]
+    assert jobs.settle(settlements) == [False, True, False, False, False]
 
 
 def test_a_late_worker_does_not_touch_the_reservation_of_its_successor(jobs: JobTable) -> None:
