@@ -16,6 +16,8 @@ from tests.chaos.witness import Run
 WORKER = "worker"
 TRUE_ERRORS = ("exit code 3", "doomed", "activeDeadlineSeconds")  # of those that can only fail
 UNHINDERED_SECONDS = 5.0  # that a pod's program runs at most where nothing holds it up
+STARTING_SECONDS = 1.0  # that a program may run before the runtime has told the kubelet of its start
+ENDING_SECONDS = 5.0  # after the end of the kubelet, until containerd has ended what it was starting
 COMPLETING_SECONDS = 5.0  # that DataJoint may need after its run for the row and the end of the job
 
 
@@ -105,7 +107,20 @@ def _is_explained(seen: Evidence, run: Run) -> bool:
     return (
         run.by in seen.disrupted
         or is_over_deadline
+        or _was_start_interrupted(seen, run)
         or fate(seen.seed, run.key, run.attempt) in ("exit", "oom", "hang")
+    )
+
+
+def _was_start_interrupted(seen: Evidence, run: Run) -> bool:
+    """Whether its kubelet was killed while it was being started.
+
+    containerd ends a container whose start nobody waits for any more, though its program may run already.
+    """
+    return run.ended is not None and any(
+        one.began - STARTING_SECONDS < run.began and run.ended < one.began + ENDING_SECONDS
+        for one in seen.inflicted
+        if one.fault.kind is Kind.KUBELET_KILLED
     )
 
 

@@ -32,8 +32,8 @@ def evidence(key: int, *runs: Run) -> Evidence:
     return Evidence(SEED, range(key, key + 1), runs, {key: maker}, {}, [], {})
 
 
-def killed(began: float, ended: float) -> Inflicted:
-    return Inflicted(Fault(began, Kind.DATABASE_KILLED, ended - began, 0), began, ended)
+def killed(began: float, ended: float, kind: Kind = Kind.DATABASE_KILLED) -> Inflicted:
+    return Inflicted(Fault(began, kind, ended - began, 0), began, ended)
 
 
 def test_every_fate_is_met_and_only_the_doomed_fail_for_good() -> None:
@@ -92,6 +92,18 @@ def test_nothing_explains_a_run_after_the_row_was_made() -> None:
 
 def test_a_run_beyond_its_pods_deadline_is_repeated() -> None:
     assert violations(evidence(WELL, Run(WELL, 1, "a", 0, DEADLINE), Run(WELL, 2, "b", 90, 91))) == []
+
+
+@pytest.mark.parametrize(
+    ("began", "ended", "is_explained"),
+    [(9.5, 10.4, True), (10.2, 10.5, True), (8.5, 10.4, False), (10.2, 15.2, False)],
+)
+def test_a_start_that_the_kubelets_end_interrupted_is_repeated(
+    began: float, ended: float, is_explained: bool
+) -> None:
+    seen = evidence(WELL, Run(WELL, 1, "a", began, ended), Run(WELL, 1, "b", 40, 41))
+    seen = replace(seen, inflicted=[killed(10, 17, Kind.KUBELET_KILLED)])
+    assert (violations(seen) == []) is is_explained
 
 
 def test_a_run_of_the_worker_is_repeated_where_the_server_was_killed() -> None:
