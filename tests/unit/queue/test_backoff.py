@@ -10,9 +10,18 @@ from populate_operator.jobs import Timeouts
 from populate_operator.pods.view import PodView
 from populate_operator.queue.backoff import Backoff
 from populate_operator.queue.memory import Memory, retry_seconds
-from populate_operator.queue.outcome import CannotStart, Disrupted
+from populate_operator.queue.outcome import CannotStart, Complete, Disrupted
 from populate_operator.queue.plan import Action, DeletePod, Observed, Settle, next_backoff
-from tests.unit.queue.builders import NOW, ago, failed_pod, job_of, make_pod, observe, succeeded_pod
+from tests.unit.queue.builders import (
+    NOW,
+    ago,
+    failed_pod,
+    job_of,
+    make_pod,
+    observe,
+    pending_pod,
+    succeeded_pod,
+)
 
 FAILED = Backoff().after_failure(ago(60), "ImagePullBackOff", "no such image")
 
@@ -62,6 +71,21 @@ def test_other_actions_leave_it_alone() -> None:
     pod = make_pod()
     actions: list[Action] = [DeletePod(pod, "Retention", ""), Settle(job_of(pod), Disrupted("Evicted", ""))]
     assert next_backoff(Observed(backoff=FAILED), actions, NOW) == FAILED
+
+
+@pytest.mark.parametrize(
+    ("pod", "ends"),
+    [
+        (succeeded_pod(created_at=ago(70), deleting_since=ago(1)), True),
+        (succeeded_pod(created_at=ago(70)), False),  # perhaps of an older template
+        (pending_pod(created_at=ago(70), deleting_since=ago(1)), False),  # someone else made its row
+        (failed_pod(exit_code=128, reason="StartError", created_at=ago(70), deleting_since=ago(1)), False),
+    ],
+)
+def test_a_pod_that_was_given_up_on_and_made_its_row_ends_it(pod: PodView, ends: bool) -> None:
+    """It may have had the last job: nothing else would ever show that pods work."""
+    settled: list[Action] = [Settle(job_of(pod), Complete(None))]
+    assert next_backoff(observe(pod, backoff=FAILED), settled, NOW) == (Backoff() if ends else FAILED)
 
 
 def test_a_changed_spec_ends_the_pause_and_the_next_failure_makes_a_longer_one() -> None:

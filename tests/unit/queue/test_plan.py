@@ -301,6 +301,14 @@ def test_an_ended_pod_is_settled_beside_one_that_terminates() -> None:
         (pending_pod("a", "ErrImageNeverPull"), "ErrImageNeverPull"),
         (pending_pod("a", "InvalidImageName"), "InvalidImageName"),
         (pending_pod("a", "CreateContainerConfigError"), "CreateContainerConfigError"),
+        (
+            pending_pod(
+                "a",
+                "CreateContainerConfigError",
+                "failed to sync secret cache: timed out waiting for the condition",
+            ),
+            None,
+        ),
         (pending_pod("a", "ErrImagePull"), None),  # the first try failed; the kubelet has not tried again
         (pending_pod("a", "ContainerCreating"), None),
         (pending_pod("a", created_at=ago(601)), "StartDeadlineExceeded"),

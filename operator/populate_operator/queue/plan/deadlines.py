@@ -18,6 +18,8 @@ _HOPELESS = frozenset(
         "CreateContainerConfigError", "CreateContainerError", "CreatePodSandboxError",
     }
 )  # fmt: skip
+# A busy kubelet has not seen the Secret or ConfigMap yet ("failed to sync secret cache"), and looks again.
+_TOO_BUSY = "timed out waiting for the condition"
 _GATED = "SchedulingGated"
 
 
@@ -39,7 +41,7 @@ def start_failure(pod: PodView, spec: PopulateQueueSpec, now: datetime) -> Canno
     if has_ended(pod) or pod.deleting_since is not None or pod.started_at is not None:
         return None
     waiting = pod.waiting
-    if waiting and waiting.reason in _HOPELESS:
+    if waiting and waiting.reason in _HOPELESS and _TOO_BUSY not in waiting.message:
         why = waiting.message or waiting.reason
         message = f"container {waiting.container} cannot start: {why}; mend spec.template or what it names"
         return CannotStart(waiting.reason, message)
