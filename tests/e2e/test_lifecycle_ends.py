@@ -234,17 +234,29 @@ def test_queue_is_deleted_while_the_database_is_down(workplace: Workplace, door:
     eventually("at rest", lambda: is_at_rest(workplace, other), queue=other)
 
 
+def two_at_work(place: Workplace, **fields: Any) -> Queue:
+    """A queue with two pods at work, of which one has made its row."""
+    make_gated_tables(place, keys=2)
+    queue = place.queue()
+    queue.apply(place.spec("__spikes", place.template(MAKES_ROW_ONE), parallelism=2, **fields))
+    eventually("two at the gate", lambda: len(runs(place)) == 2, queue=queue)
+    eventually("one has made its row", lambda: populated(place) == [1], queue=queue)
+    return queue
+
+
+def one_at_work(place: Workplace) -> Queue:
+    """A queue whose one pod never ends by itself."""
+    make_gated_tables(place, keys=1)
+    queue = place.queue().apply(place.spec("__spikes", place.template(FOR_EVER)))
+    eventually("it runs", lambda: runs(place) == [1], queue=queue)
+    return queue
+
+
 def test_queue_that_is_deleted_after_its_secret_is_settled(workplace: Workplace, door: Door) -> None:
     """`kubectl delete -f folder/` deletes both; the operator reads the Secret again every 30 s."""
-    make_gated_tables(workplace, keys=2)
     door.add_secret()
     door.open()
-    queue = workplace.queue()
-    template = workplace.template(MAKES_ROW_ONE)
-    queue.apply(workplace.spec("__spikes", template, parallelism=2, database=door.database))
-    eventually("two at the gate", lambda: len(runs(workplace)) == 2, queue=queue)
-    eventually("one has made its row", lambda: populated(workplace) == [1], queue=queue)
-
+    queue = two_at_work(workplace, database=door.database)
     queue.kubectl("delete", "secret", door.name)
     eventually("missed", lambda: says(queue, "Ready", "SecretNotFound", door.name), queue=queue)
     queue.delete()
@@ -253,12 +265,7 @@ def test_queue_that_is_deleted_after_its_secret_is_settled(workplace: Workplace,
 
 
 def test_queue_that_is_deleted_with_a_bad_key_source_is_settled(workplace: Workplace) -> None:
-    make_gated_tables(workplace, keys=2)
-    queue = workplace.queue()
-    spec = workplace.spec("__spikes", workplace.template(MAKES_ROW_ONE), parallelism=2)
-    queue.apply(spec)
-    eventually("two at the gate", lambda: len(runs(workplace)) == 2, queue=queue)
-    eventually("one has made its row", lambda: populated(workplace) == [1], queue=queue)
+    queue = two_at_work(workplace)
     queue.patch(keySource={"query": "SELECT session FROM nowhere"})
     eventually("told", lambda: says(queue, "Ready", "BadKeySource", "nowhere"), queue=queue)
     queue.delete()
@@ -267,9 +274,7 @@ def test_queue_that_is_deleted_with_a_bad_key_source_is_settled(workplace: Workp
 
 
 def test_queue_is_deleted_while_its_table_refuses_to_be_written(workplace: Workplace) -> None:
-    make_gated_tables(workplace, keys=1)
-    queue = workplace.queue().apply(workplace.spec("__spikes", workplace.template(FOR_EVER)))
-    eventually("it runs", lambda: runs(workplace) == [1], queue=queue)
+    queue = one_at_work(workplace)
     workplace.sql(
         "CREATE TRIGGER closed BEFORE UPDATE ON `~~spikes` FOR EACH ROW "
         "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'closed for repairs'"
@@ -280,9 +285,7 @@ def test_queue_is_deleted_while_its_table_refuses_to_be_written(workplace: Workp
 
 
 def test_queue_is_deleted_while_somebody_has_locked_its_job(workplace: Workplace) -> None:
-    make_gated_tables(workplace, keys=1)
-    queue = workplace.queue().apply(workplace.spec("__spikes", workplace.template(FOR_EVER)))
-    eventually("it runs", lambda: runs(workplace) == [1], queue=queue)
+    queue = one_at_work(workplace)
     with workplace.database.connect(database=workplace.schema) as connection, connection.cursor() as cursor:
         connection.begin()
         cursor.execute("UPDATE `~~spikes` SET priority = 1 WHERE session = 1")

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from dev.cluster import Cluster
-from dev.databases import Database, Server
+from dev.databases import Database
 from populate_operator.pods.names import LEASE
 from populate_operator.queue.homes import HOMES_ANNOTATION, read_note
 from populate_operator.queue.store import owner_of
@@ -239,14 +239,12 @@ def test_when_no_namespace_is_left_it_waits_for_one(site: Site) -> None:
 
 
 @pytest.fixture
-def shared_table(mysql: Server) -> Iterator[Pipeline]:
+def shared_table(database: Database) -> Iterator[Pipeline]:
     """The imaging pipeline, to be populated by queues of two namespaces."""
-    database = Database(mysql, f"populate_test_{secrets.token_hex(6)}").create()
     pipeline = Pipeline(database)
     build_imaging(pipeline, subjects=1)
     yield pipeline
     pipeline.close()
-    database.drop()
 
 
 def create_queue_of(table: Pipeline, cluster: Cluster, namespace: str) -> str:
@@ -261,6 +259,7 @@ def create_queue_of(table: Pipeline, cluster: Cluster, namespace: str) -> str:
     return str(api.create(body)["metadata"]["uid"])
 
 
+@pytest.mark.parametrize("kind", ["mysql"], indirect=True, scope="session")  # the server plays no part
 def test_jobs_of_a_namespace_that_is_listed_no_more_are_left_to_their_queue(
     site: Site, shared_table: Pipeline
 ) -> None:

@@ -163,9 +163,9 @@ def build_lock(
     return build_select_jobs(by_key, condition, parameters, tail)
 
 
-def build_delete_jobs(queue: Queue, keys: Sequence[Sequence[Any]]) -> Statement:
-    """Delete jobs by key, whatever their status: the caller locked them and knows, or does not care."""
-    condition, parameters = build_key_condition(queue.names, keys)
+def build_delete_job(queue: Queue, key: Sequence[Any]) -> Statement:
+    """Delete one job whatever its status: the caller locked it and knows, or does not care."""
+    condition, parameters = build_key_condition(queue.names, [key])
     return Statement(f"DELETE FROM {queue.jobs.sql} WHERE {condition}", parameters)
 
 
@@ -238,11 +238,9 @@ def build_in_target(queue: Queue, keys: Sequence[Sequence[Any]]) -> Statement:
     return Statement(f"SELECT {', '.join(tests)}", tuple(value for key in keys for value in key))
 
 
-def build_count_by_status(queue: Queue, scope: Statement, *, scheduled: bool) -> Statement:
-    """Counts by status; `scope` is a condition, `scheduled` leaves those that are pending and due later."""
-    parts = ["`status` = 'pending' AND `scheduled_time` > CURRENT_TIMESTAMP(3)"] if scheduled else []
-    parts += [f"({scope.sql})"] if scope.sql else []
-    where = f" WHERE {' AND '.join(parts)}" if parts else ""
+def build_count_by_status(queue: Queue, scope: Statement) -> Statement:
+    """Counts by status; `scope` is a condition."""
+    where = f" WHERE {scope.sql}" if scope.sql else ""
     return Statement(
         f"SELECT `status`, COUNT(*) FROM {queue.jobs.sql}{where} GROUP BY `status`",
         scope.parameters,

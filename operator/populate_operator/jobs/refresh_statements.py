@@ -16,7 +16,7 @@ from populate_operator.jobs.identifiers import columns, quote
 from populate_operator.jobs.relations import Queue, Relation, build_key_condition
 
 # What a job looks like before anybody worked on it; priority, created_time and the key stay.
-FRESH = (
+_FRESH = (
     "`status` = 'pending', `scheduled_time` = CURRENT_TIMESTAMP(3), `reserved_time` = NULL, "
     "`completed_time` = NULL, `duration` = NULL, `error_message` = '', `error_stack` = NULL, "
     "`user` = '', `host` = '', `connection_id` = 0, `version` = ''"
@@ -113,7 +113,7 @@ def build_repend(queue: Queue, keys: Sequence[Sequence[Any]]) -> Statement:
     """Make `success` jobs with these keys pending again, in place; their attempts start anew."""
     condition, parameters = build_key_condition(queue.names, keys)
     return Statement(
-        f"UPDATE {queue.jobs.sql} SET {FRESH}, `pid` = 0 WHERE {condition} AND `status` = 'success'",
+        f"UPDATE {queue.jobs.sql} SET {_FRESH}, `pid` = 0 WHERE {condition} AND `status` = 'success'",
         parameters,
     )
 
@@ -138,7 +138,7 @@ def build_repend_orphans(
     by_key, key_parameters = build_key_condition(queue.names, keys)
     condition, parameters = _is_orphan(timeout, spared_owners)
     return Statement(
-        f"UPDATE {queue.jobs.sql} SET {FRESH}, `pid` = 0 WHERE {by_key} AND {condition}",
+        f"UPDATE {queue.jobs.sql} SET {_FRESH}, `pid` = 0 WHERE {by_key} AND {condition}",
         (*key_parameters, *parameters),
     )
 

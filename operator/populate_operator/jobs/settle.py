@@ -94,7 +94,7 @@ class _Batch:
 
     def _delete(self, session: Session, jobs: Sequence[Job]) -> None:
         # One by one: for many keys a server may read the whole table, and wait for others' locks on its way.
-        single = (statements.build_delete_jobs(self.context.queue, [job.key.parameters]) for job in jobs)
+        single = (statements.build_delete_job(self.context.queue, job.key.parameters) for job in jobs)
         deleted = sum(map(session.execute, single))
         if deleted != len(jobs):
             raise RuntimeError(f"{deleted} instead of {len(jobs)} jobs deleted")

@@ -18,13 +18,13 @@ from populate_operator.jobs.settlements import fit_message
 
 def drop(database: Database, context: Context, key: Key, duration: float | None) -> bool:
     """Delete a completed job, its `duration` with it; whether it was there."""
-    queue, keys = context.queue, [key.parameters]
+    queue = context.queue
 
     def delete(session: Session) -> bool:
-        return session.execute(statements.build_delete_jobs(queue, keys)) == 1
+        return session.execute(statements.build_delete_job(queue, key.parameters)) == 1
 
     def has_landed(session: Session, deleted: bool) -> bool:
-        return not deleted or not session.fetch(statements.build_lock(queue, keys))
+        return not deleted or not session.fetch(statements.build_lock(queue, [key.parameters]))
 
     # A transaction, since a deletion that is repeated says that there was nothing.
     return database.transaction(delete, landed=has_landed)

@@ -114,10 +114,10 @@ class JobTable:
     def _with_status(self, status: Status) -> JobQuery:
         return JobQuery(self.database, self._found.get, "`status` = %s", (status,))
 
-    def progress(self, *, restricted: bool = False, scheduled: bool = False) -> dict[str, int]:
-        """Jobs by status, and `total`: all, those within the restrictions, those `pending` but due later."""
+    def progress(self, *, restricted: bool = False) -> dict[str, int]:
+        """Jobs by status, and `total`: all, or those within the restrictions."""
         queue, scope = self._found.get().queue, self.scope() if restricted else Statement("")
-        found = self._fetch(statements.build_count_by_status(queue, scope, scheduled=scheduled))
+        found = self._fetch(statements.build_count_by_status(queue, scope))
         counts = dict.fromkeys(STATUSES, 0) | {status: int(count) for status, count in found}
         return counts | {"total": sum(counts.values())}
 

@@ -214,7 +214,6 @@ class Effects:
         await self._factory.prepare(self._services)
         refused, unknown = dict(observed.refused), list[ApiError]()
         for start in range(0, len(wanted), PORTION):
-            self._services.fence()
             portion = wanted[start : start + PORTION]
             pods = [build_pod(self._factory.request(action.job)) for action in portion]
             self._services.reached(Point.CREATE)

@@ -38,8 +38,6 @@ def seconds_until_next(
 
 def _next_due(observed: Observed, found: Findings) -> float | None:
     """Seconds until jobs may be reserved; None where that depends on other things than time."""
-    if (
-        found.next_due == 0.0 and observed.due == 0
-    ):  # all were reserved, but for those that others have locked
-        return _LOCKED_SECONDS
+    if found.next_due == 0.0 and observed.due == 0:
+        return _LOCKED_SECONDS  # all were reserved, but for those that others have locked
     return found.next_due or None

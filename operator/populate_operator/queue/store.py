@@ -231,10 +231,10 @@ class QueueStore:
         """Counts, progress and the newest errors. The cost grows with the table: not for every pass."""
 
         def work() -> Figures:
-            counts = self.table.progress(restricted=True)
-            scheduled = self.table.progress(restricted=True, scheduled=True)["pending"]
+            counts, scope = self.table.progress(restricted=True), self.table.scope()
+            scheduled = self.table.pending.within(scope).scheduled().count()
             total, populated = self.table.target_progress()
-            newest = list(self.table.errors.within(self.table.scope()).latest().limit(MAX_RECENT_ERRORS))
+            newest = list(self.table.errors.within(scope).latest().limit(MAX_RECENT_ERRORS))
             return Figures(
                 jobs=JobCounts(**counts | {"pending": counts["pending"] - scheduled}, scheduled=scheduled),
                 target=build_target(total, populated),

@@ -95,7 +95,7 @@ class Tidier:
         answers = await release_many(self._services.api, [action.pod for action in releases])
         if releases:
             self._services.reached(Point.RELEASED)
-        return [one for one, answer in zip(releases, answers, strict=True) if not self._take_in(one, answer)]
+        return self._take_in(releases, answers)
 
     async def _delete(self, actions: Sequence[Tidying]) -> list[Tidying]:
         failed: list[Tidying] = []
@@ -104,36 +104,41 @@ class Tidier:
             answers = await delete_many(
                 self._services.api, [one.pod for one in some], grace_seconds=0 if force else None
             )
-            for action, answer in zip(some, answers, strict=True):
-                # Known before the watch tells, so that it is not asked for twice.
-                if not self._take_in(
-                    action, answer if isinstance(answer, ApiError) else _deleted(action, answer)
-                ):
-                    failed.append(action)
+            # Known before the watch tells, so that it is not asked for twice.
+            failed += self._take_in(some, [_deleted(*one) for one in zip(some, answers, strict=True)])
             if some:
                 self._services.reached(Point.DELETED)
         return failed
 
-    def _take_in(self, action: Tidying, answer: PodView | ApiError | None) -> bool:
-        """Remember what the API server says of the pod; whether it did what was asked."""
-        uid = action.pod.uid
-        if isinstance(answer, ApiError):
-            if isinstance(answer, Refused):
-                if uid not in self._refused:
-                    log.warning("pod not let go", pod=action.pod.name, error=answer.message)
-                self._refused[uid] = answer
-            return False
-        self._refused.pop(uid, None)
-        if answer:
-            self._services.watch.remember(answer)
-        return True
+    def _take_in(
+        self, actions: Sequence[Tidying], answers: Sequence[PodView | ApiError | None]
+    ) -> list[Tidying]:
+        """Remember what the API server says of the pods; the actions that it did not carry out."""
+        failed: list[Tidying] = []
+        for action, answer in zip(actions, answers, strict=True):
+            if isinstance(answer, ApiError):
+                failed.append(action)
+                self._note_refusal(action.pod, answer)
+                continue
+            self._refused.pop(action.pod.uid, None)
+            if answer:
+                self._services.watch.remember(answer)
+        return failed
+
+    def _note_refusal(self, pod: PodView, error: ApiError) -> None:
+        if isinstance(error, Refused):
+            if pod.uid not in self._refused:
+                log.warning("pod not let go", pod=pod.name, error=error.message)
+            self._refused[pod.uid] = error
 
 
-def _deleted(action: p.DeletePod, answer: PodView | None) -> PodView:
+def _deleted(action: p.DeletePod, answer: PodView | ApiError | None) -> PodView | ApiError:
     """The pod as it is now, if it is there at all: after a forced deletion others' finalizers keep it.
 
     By the answer, for it may have been bound to a node since it was last seen.
     """
+    if isinstance(answer, ApiError):
+        return answer
     pod = answer or action.pod
     is_kept = action.force or pod.is_kept_by_others
     return replace(pod, deleting_since=pod.deleting_since or utc_now(), is_kept_by_others=is_kept)

@@ -18,5 +18,12 @@ class StandIn:
     def watch(self) -> Self:
         return self
 
+    @property
+    def queues(self) -> Self:
+        return self
+
+    def fence(self) -> None:
+        pass
+
     def reached(self, _point: Point) -> None:
         pass

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Self, cast
+from typing import cast
 
 import pytest
 
@@ -70,10 +70,6 @@ class Server(StandIn):
     living: frozenset[str] = frozenset()
     hidden: str = ""  # a namespace that may not be looked into
     asked: list[tuple[str, ...]] = field(default_factory=list)
-
-    @property
-    def queues(self) -> Self:
-        return self
 
     def homes(self) -> tuple[str, ...]:
         return ("lab", "other")

@@ -41,9 +41,6 @@ class Server(StandIn):
     def events(self) -> Self:
         return self
 
-    def fence(self) -> None:
-        pass
-
     def pods_of(self, _queue_uid: str) -> list[PodView]:
         return []
 

@@ -28,13 +28,6 @@ class Server(StandIn):
     answers: list[bool | Conflict] = field(default_factory=list)
     statuses: int = 0
 
-    @property
-    def queues(self) -> Server:
-        return self
-
-    def fence(self) -> None:
-        pass
-
     async def set_finalizer(self, _queue: QueueRef, _metadata: Mapping[str, Any], *, present: bool) -> bool:
         assert present
         answer = self.answers.pop(0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Self, cast
+from typing import cast
 
 import pytest
 import structlog.testing
@@ -32,13 +32,6 @@ class Recorder(StandIn):
     release_errors: dict[str, list[ApiError]] = field(default_factory=dict)
     released: list[str] = field(default_factory=list)
     forbidden: str = ""  # a namespace
-
-    @property
-    def queues(self) -> Self:
-        return self
-
-    def fence(self) -> None:
-        pass
 
     async def list_uids(self, namespaces: Sequence[str]) -> frozenset[str]:
         if self.forbidden in namespaces:

@@ -33,9 +33,6 @@ class Recorder(StandIn):
     is_refused: bool = False
     taken: list[str] = field(default_factory=list)
 
-    def fence(self) -> None:
-        pass
-
     def remember(self, _pod: PodView) -> None:
         pass
 
